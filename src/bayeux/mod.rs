@@ -1,0 +1,3 @@
+//! The Bayeux engine.
+pub mod config;
+pub mod peer;

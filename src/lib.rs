@@ -1,0 +1,3 @@
+//! Mirant: a CometD/Bayeux push server, and the protocol engine it is made of.
+#![warn(missing_docs)]
+pub mod bayeux;

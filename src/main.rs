@@ -1,0 +1,2 @@
+//! The `mirant` binary.
+fn main() {}
