@@ -2,4 +2,6 @@
 #![warn(missing_docs)]
 pub mod bayeux;
 #[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
 pub mod config;
