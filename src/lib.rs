@@ -5,3 +5,5 @@ pub mod bayeux;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod web;
