@@ -2,7 +2,9 @@
 //!
 //! Everything that serves HTTP is written against this layer; besides it only `server`, which runs the connections, sees
 //! hyper. A request arrives as a [`Request`], leaves as a [`Response`] with a [`Body`](response::Body), and finds its
-//! handler through a [`Router`] or the caller's own choice.
+//! handler through a [`Router`] or the caller's own choice. A connection that turns into a WebSocket goes through
+//! [`upgrade`], which hands the bare socket back, and is from then on read through a
+//! [`FrameDecoder`](websocket::FrameDecoder).
 //!
 //! **Must not know** Bayeux: no session, no engine, no node, no configuration file. Limits and names come in as
 //! arguments.
@@ -14,6 +16,7 @@ pub mod form;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod upgrade;
 pub mod websocket;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
