@@ -22,6 +22,24 @@ pub fn values<'a>(text: &'a str, name: &str) -> Result<Vec<Cow<'a, str>>, NotUtf
     named.map(|(_, value)| decode(value)).collect()
 }
 
+/// Decodes the values of `name` if `body` is a form that starts with it; `None` if it is anything else.
+///
+/// The type of the body is not asked, because browsers send such forms as `text/plain` to avoid a preflight. Some
+/// programs send JSON after the name without encoding it. An encoder would have replaced its quotation marks, so such a
+/// body has one value that goes on to the end.
+///
+/// # Errors
+///
+/// The bytes of a value are not UTF-8.
+pub fn sniff<'a>(body: &'a str, name: &str) -> Result<Option<Vec<Cow<'a, str>>>, NotUtf8> {
+    let Some(value) = body.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) else { return Ok(None) };
+    if value.trim_start().starts_with(['[', '{']) && value.contains('"') {
+        return Ok(Some(vec![Cow::Borrowed(value)]));
+    }
+    // A text body may end with a line break that belongs to nothing.
+    values(body.trim_end(), name).map(Some)
+}
+
 /// Decodes `%HH` and `+` of a parameter; a percent sign that starts no such pair stands for itself, as in browsers.
 ///
 /// # Errors
@@ -80,6 +98,18 @@ mod tests {
         assert_eq!(values(query, "message").unwrap(), [r#"[{"a":1}]"#, "a b"]);
         assert_eq!(values(query, "flag").unwrap(), [""]);
         assert!(values(query, "none").unwrap().is_empty());
+    }
+
+    #[test]
+    fn forms_are_recognised_by_their_start() {
+        let sniff = |body| sniff(body, "message").unwrap();
+        assert_eq!(sniff(r#"[{"message=":1}]"#), None);
+        assert_eq!(sniff("messages=1"), None);
+        assert_eq!(sniff("message=%5B%7B%22a%22%3A%22%2B%22%7D%5D\n").unwrap(), [r#"[{"a":"+"}]"#]);
+        assert_eq!(sniff("message=%5B1%5D&x=y&message=%7B%7D").unwrap(), ["[1]", "{}"]);
+        assert_eq!(sniff("message=[]").unwrap(), ["[]"]);
+        assert_eq!(sniff(r#"message=[{"a":"1+1=2 & 100%41"}]"#).unwrap(), [r#"[{"a":"1+1=2 & 100%41"}]"#]);
+        assert_eq!(super::sniff("message=%ff", "message"), Err(NotUtf8));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Start reading at [`request`] and [`response`], then [`websocket`].
 
 pub mod body;
+pub mod charset;
 pub mod form;
 pub mod request;
 pub mod response;
