@@ -13,6 +13,7 @@
 
 pub mod body;
 pub mod charset;
+pub mod cookie;
 pub mod form;
 pub mod request;
 pub mod response;
