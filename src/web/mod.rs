@@ -15,6 +15,7 @@ pub mod body;
 pub mod charset;
 pub mod cookie;
 pub mod form;
+pub mod listener;
 pub mod origin;
 pub mod request;
 pub mod response;
