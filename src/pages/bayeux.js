@@ -47,9 +47,14 @@ class SocketLink {
     }
   }
 
-  /** The answer to `id` is overdue. One socket carries all, so it is of no use any more. */
-  abandon() {
-    this.#drop(new Failure("timeout", "The server did not answer in time."));
+  /**
+   * The answer to this message is overdue. One socket carries all: it is given up only if the session depends on it,
+   * as other answers may merely queue behind a flood of messages.
+   */
+  abandon({ channel }) {
+    if (channel === "/meta/connect" || channel === "/meta/handshake") {
+      this.#drop(new Failure("timeout", "The server did not answer in time."));
+    }
   }
 
   close() {
@@ -129,7 +134,7 @@ class PollingLink {
     this.#pump();
   }
 
-  abandon(id) {
+  abandon({ id }) {
     this.#requests.get(id)?.abort();
   }
 
@@ -511,13 +516,14 @@ export class Client extends EventTarget {
   #ask(fields, timeout = NETWORK_DELAY) {
     const link = this.#link;
     const id = String(++this.#lastId);
+    const message = { id, ...fields };
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#fail([id], new Failure("timeout", `The server did not answer within ${timeout / 1000} s.`));
-        link.abandon(id);
+        link.abandon(message);
       }, timeout);
       this.#pending.set(id, { resolve, reject, timer });
-      link.send({ id, ...fields });
+      link.send(message);
     });
   }
 

@@ -6,6 +6,7 @@ const SHOWN_CHARACTERS = 4_000; // of one message, until one asks for more
 const LINE = 76; // characters of a line of JSON, where it can be broken
 const BUSY = 20; // messages in one drawing, above which the list is drawn less often
 const BUSY_DELAY = 500; // milliseconds
+const WIRE_DELAY = 200; // milliseconds between two drawings of the wire log, at least
 const SLOT = 250; // milliseconds of one slot of the rate
 const SLOTS = 240; // one minute
 const MEANS = [12, 4]; // slots of the two moving means that make slow traffic a calm line
@@ -164,6 +165,7 @@ export class Messages {
   #place(rows) {
     const list = this.#list;
     const newestFirst = byId("newest-first").checked;
+    list.classList.toggle("newest-last", !newestFirst);
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     if (newestFirst) {
       list.prepend(...rows.reverse());
@@ -284,10 +286,10 @@ export class WireLog {
   #schedule() {
     if (!this.#scheduled && this.#details.open) {
       this.#scheduled = true;
-      requestAnimationFrame(() => {
+      setTimeout(() => requestAnimationFrame(() => {
         this.#scheduled = false;
         this.#draw();
-      });
+      }), WIRE_DELAY);
     }
   }
 
@@ -298,11 +300,12 @@ export class WireLog {
     const connects = byId("wire-connects").checked;
     const lines = this.#lines.slice(-KEPT).filter(({ message }) => connects || message.channel !== "/meta/connect");
     const rows = lines.map((line) => (line.row ??= wireRow(line)));
-    for (const row of [...list.children].filter((child) => !rows.includes(child))) {
-      row.remove();
-    }
-    list.append(...rows.filter((row) => !row.isConnected));
-    if (rows.some((row, index) => list.children[index] !== row)) {
+    const wanted = new Set(rows);
+    [...list.children].filter((row) => !wanted.has(row)).forEach((row) => row.remove());
+    const present = list.childElementCount;
+    if (rows.slice(0, present).every((row, index) => list.children[index] === row)) {
+      list.append(...rows.slice(present));
+    } else {
       list.replaceChildren(...rows);
     }
     if (atEnd) {

@@ -247,7 +247,7 @@ function explainWildcards() {
   const stem = channel.replace(/\*+$/, "");
   const examples = { "*": `Matches one more part: ${stem}a, but not ${stem}a/b.`, "**": `Matches everything below: ${stem}a and ${stem}a/b.` };
   const text = channelError(channel, true) ? "" : examples[channel.split("/").at(-1)];
-  hint("subscribe-hint", "", text ?? "* matches one part, ** everything below: /demo/* or /**");
+  hint("subscribe-hint", "", text ?? "* matches one part, ** everything below");
   byId("subscribe-channel").removeAttribute("aria-invalid");
 }
 
@@ -304,7 +304,7 @@ function readData() {
   } catch (error) {
     const meant = /^\s*[[{"]/.test(text);
     return meant
-      ? { value: text, level: "warn", hint: `Not valid JSON, goes out as a string. ${error.message}` }
+      ? { value: text, level: "warn", hint: `Goes out as a string, as it is not valid JSON: ${error.message}` }
       : { value: text, level: "", hint: "Goes out as a string" };
   }
 }
@@ -338,7 +338,8 @@ async function publish(event) {
 }
 
 function showLatency(milliseconds) {
-  byId("latency").textContent = `${milliseconds < 100 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
+  byId("latency").textContent = milliseconds >= 1_000 ? seconds(milliseconds)
+    : `${milliseconds < 100 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
 }
 
 /** Whether one of the subscriptions matches the channel. */

@@ -2,8 +2,8 @@
 
 const HINTS = {
   curl: "Paste into a terminal: the greeting appears in this page if it is subscribed to the channel.",
-  javascript: "npm install cometd – and, outside of browsers, cometd-nodejs-client.",
-  java: "org.cometd.java:cometd-java-client-http-jetty, 8.0 or later.",
+  javascript: "npm install cometd, and for Node cometd-nodejs-client too.",
+  java: "From Maven: org.cometd.java:cometd-java-client-http-jetty 8.0 or later, and org.eclipse.jetty:jetty-util-ajax.",
 };
 
 const CODE = {
@@ -25,7 +25,8 @@ send '{"channel":${shellInner(JSON.stringify(channel))},
   javascript: (url, channel) => `import { CometD } from "cometd";
 
 // In Node only:
-//   import { adapt } from "cometd-nodejs-client"; adapt();
+// import { adapt } from "cometd-nodejs-client";
+// adapt();
 
 const cometd = new CometD();
 cometd.configure({ url: ${JSON.stringify(url)} });
