@@ -14,6 +14,7 @@ mod transcript;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns client, scenario and path of the recordings of one server in which nobody meddled, in order.
-fn captures(folder: &Path, server: &str) -> Result<Vec<(String, String, PathBuf)>, Box<dyn Error>> {
+fn captures(folder: &Path, server: &str) -> io::Result<Vec<(String, String, PathBuf)>> {
     let mut found = Vec::new();
     for client in fs::read_dir(folder)? {
         let client = client?;
@@ -113,7 +114,7 @@ impl Record {
         self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
     }
 
-    fn from_client(&self) -> bool {
+    fn is_from_client(&self) -> bool {
         self.dir == "c2s"
     }
 }
@@ -214,7 +215,7 @@ impl Converter {
         for (_, record) in records.iter().enumerate().filter(|(index, _)| !skipped.contains(index)) {
             // Rounding down keeps every recorded hold at least as long as the time it was asked for.
             let at = record.t as Millis;
-            match (record.kind.as_str(), record.from_client()) {
+            match (record.kind.as_str(), record.is_from_client()) {
                 ("http-request", _) => self.request(at, record)?,
                 ("http-response", _) => self.answer(at, record)?,
                 ("http-chunk", _) => return Err("event streams are not converted".to_owned()),
@@ -273,7 +274,7 @@ impl Converter {
             None => (record.path.clone(), record.body.clone()),
         };
         let body = match Pattern::parse(&text) {
-            Ok(pattern) => Body::Json(self.from_client(record, pattern)),
+            Ok(pattern) => Body::Json(self.client_batch(record, pattern)),
             Err(_) if text.is_empty() => Body::Empty,
             Err(_) => Body::Text(text),
         };
@@ -313,18 +314,18 @@ impl Converter {
             return Ok(Body::Empty);
         }
         if let Ok(pattern) = Pattern::parse(text) {
-            return Ok(Body::Json(self.from_server(at, record, pattern)));
+            return Ok(Body::Json(self.server_batch(at, record, pattern)));
         }
         let call = text.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
         let (name, argument) = call.ok_or("an answer is neither JSON nor a call")?;
         let pattern = Pattern::parse(argument)?;
-        Ok(Body::Callback(name.to_owned(), self.from_server(at, record, pattern)))
+        Ok(Body::Callback(name.to_owned(), self.server_batch(at, record, pattern)))
     }
 
     fn frame(&mut self, at: Millis, record: &Record) -> Result<(), String> {
         let frame = match (record.opcode, Pattern::parse(&record.body)) {
-            (1, Ok(pattern)) if record.from_client() => Frame::Batch(self.from_client(record, pattern)),
-            (1, Ok(pattern)) => Frame::Batch(self.from_server(at, record, pattern)),
+            (1, Ok(pattern)) if record.is_from_client() => Frame::Batch(self.client_batch(record, pattern)),
+            (1, Ok(pattern)) => Frame::Batch(self.server_batch(at, record, pattern)),
             (1, Err(_)) => Frame::Text(record.body.clone()),
             (8, _) => Frame::Close(record.code, record.reason.clone()),
             (9 | 10, _) => return Ok(()),
@@ -333,7 +334,7 @@ impl Converter {
         let connection = self.connection(record);
         connection.end_announced |= matches!(frame, Frame::Close(..));
         let name = connection.name.clone();
-        let event = if record.from_client() { Event::Sent(name, frame) } else { Event::Received(name, frame) };
+        let event = if record.is_from_client() { Event::Sent(name, frame) } else { Event::Received(name, frame) };
         self.push(at, event);
         Ok(())
     }
@@ -352,7 +353,7 @@ impl Converter {
     }
 
     /// Notes what a batch of the client says and puts names in place of what the server chose.
-    fn from_client(&mut self, record: &Record, mut batch: Pattern) -> Pattern {
+    fn client_batch(&mut self, record: &Record, mut batch: Pattern) -> Pattern {
         if batch.messages().is_empty() {
             self.needs.insert("empty-batch");
         }
@@ -381,7 +382,7 @@ impl Converter {
 
     /// Notes what a batch of the server says, adds what must have caused it, and puts names in place of what the server
     /// chose.
-    fn from_server(&mut self, at: Millis, record: &Record, mut batch: Pattern) -> Pattern {
+    fn server_batch(&mut self, at: Millis, record: &Record, mut batch: Pattern) -> Pattern {
         for message in batch.messages() {
             self.note_extensions(message);
             let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
@@ -477,7 +478,7 @@ fn connection_name(index: usize) -> String {
 }
 
 fn length_of_time(millis: u64) -> String {
-    if millis % 1000 == 0 { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 /// Returns data in a form that is equal for equal JSON.

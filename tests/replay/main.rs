@@ -1,2 +1,9 @@
-//! Replay.
-fn main() {}
+//! The replay of conversations itself: the format, the comparison, and the recordings played back to themselves.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod comparison;
+mod format;
+mod playback;
+mod recordings;

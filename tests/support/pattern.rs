@@ -195,7 +195,9 @@ impl Pattern {
             return Ok(());
         }
         let expected = match self {
-            Self::Name(name) => bindings.get(name).map_or_else(|| self.to_string(), |value| format!("{self} = {value}")),
+            Self::Name(name) => {
+                bindings.get(name).map_or_else(|| self.to_string(), |value| format!("{self} = {value}"))
+            }
             _ => self.to_string(),
         };
         Err(Difference { path: path.clone(), expected, got: got.to_string() })

@@ -441,7 +441,8 @@ fn sendable_frame(text: &str) -> Result<Frame, String> {
 
 fn directive(rest: &str) -> Result<Event, String> {
     let (verb, rest) = word(rest);
-    let session = || rest.strip_prefix('$').map(str::to_owned).ok_or("the name of a session is expected, like $session1");
+    let session =
+        || rest.strip_prefix('$').map(str::to_owned).ok_or("the name of a session is expected, like $session1");
     Ok(Event::Directive(match verb {
         "publish" => {
             let (channel, data) = word(rest);
@@ -509,9 +510,9 @@ impl fmt::Display for Line {
         if headers.is_empty() {
             writeln!(formatter, "        |")?;
         }
-        headers.iter().try_for_each(|(name, value)| {
-            writeln!(formatter, "{}", format!("        | {name}: {value}").trim_end())
-        })
+        headers
+            .iter()
+            .try_for_each(|(name, value)| writeln!(formatter, "{}", format!("        | {name}: {value}").trim_end()))
     }
 }
 
