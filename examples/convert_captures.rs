@@ -570,3 +570,104 @@ fn headers_of(event: &mut Event) -> Option<(String, &mut Option<Headers>)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Converts records that are written as JSON without time and connection: one per millisecond, on connection 1.
+    fn converted(records: &[&str]) -> Result<String, String> {
+        let read = |(index, text): (usize, &&str)| -> Record {
+            let conn = if text.contains("\"conn\"") { "" } else { "\"conn\":1," };
+            serde_json::from_str(&format!("{{\"t\":{index}.9,{conn}{}", &text[1..])).unwrap()
+        };
+        let records: Vec<Record> = records.iter().enumerate().map(read).collect();
+        Converter::new("client-1.0", "test", "java-server")
+            .convert(&records)
+            .map(|conversation| conversation.to_string())
+    }
+
+    /// Converts records behind a handshake on connection 1, and returns what follows it.
+    fn after_handshake(records: &[&str]) -> String {
+        let all: Vec<&str> = [HANDSHAKE, SHAKEN].iter().chain(records).copied().collect();
+        let text = converted(&all).unwrap();
+        text.split_inclusive('\n').skip_while(|line| !line.starts_with("@1")).skip(1).collect()
+    }
+
+    const HANDSHAKE: &str = r#"{"dir":"c2s","kind":"http-request","method":"POST","path":"/cometd/handshake",
+        "headers":[["Content-Type","application/json"],["Cookie","BAYEUX_BROWSER=b"],["Host","a:1"]],
+        "body":"[{ \"channel\":\"/meta/handshake\" }]\n"}"#;
+    const SHAKEN: &str = r#"{"dir":"s2c","kind":"http-response","status":200,"headers":[["Set-Cookie","BAYEUX_BROWSER=b"]],
+        "body":"[{\"clientId\":\"xyz\",\"advice\":{\"timeout\":1500}}]"}"#;
+
+    #[test]
+    fn a_head_says_what_the_recording_tells() {
+        let text = converted(&[HANDSHAKE, SHAKEN]).unwrap();
+        let expected = "# origin: recorded | CometD 5.0.17 server | client-1.0 | long-polling\n\
+            # source: client-1.0/test.java-server.jsonl\n# settings: max_interval=3s timeout=1500ms\n\
+            # headers: POST | Content-Type: application/json\n\n\
+            @0      > A.1 POST /cometd/handshake [{\"channel\":\"/meta/handshake\"}]\n\
+            @1      < A.1 [{\"clientId\":$session1,\"advice\":{\"timeout\":1500}}]\n";
+        assert_eq!(text, expected);
+        assert!(converted(&[]).unwrap_err().contains("the timeout is unknown"));
+    }
+
+    #[test]
+    fn what_no_recorded_publish_explains_was_published_by_somebody_else() {
+        let publish = r#"{"dir":"c2s","kind":"http-request","method":"POST","path":"/cometd",
+            "body":"[{\"channel\":\"/a\",\"data\":{\"x\":1,\"y\":2},\"clientId\":\"xyz\"}]"}"#;
+        let delivery = r#"{"dir":"s2c","kind":"http-response","status":200,
+            "body":"[{\"channel\":\"/a\",\"data\":{\"y\":2,\"x\":1}},{\"channel\":\"/a\",\"data\":3}]"}"#;
+        let lines = after_handshake(&[publish, delivery]);
+        assert!(
+            !lines.contains("! publish /a {") && lines.contains("@3      ! publish /a 3\n@3      < A.2 "),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn a_goodbye_of_the_server_has_a_cause() {
+        let connect =
+            r#"{"dir":"c2s","kind":"http-request","method":"POST","path":"/","body":"{\"clientId\":\"xyz\"}"}"#;
+        let goodbye =
+            r#"{"dir":"s2c","kind":"http-response","status":200,"body":"[{\"channel\":\"/meta/disconnect\"}]"}"#;
+        assert!(after_handshake(&[connect, goodbye]).contains("@3      ! disconnect $session1\n@3      < A.2 "));
+    }
+
+    #[test]
+    fn what_the_relay_said_is_left_out_with_what_it_answered() {
+        let request = r#"{"dir":"c2s","kind":"http-request","method":"POST","path":"/","body":"[]"}"#;
+        let injected = r#"{"dir":"s2c","kind":"http-response","status":503,"injected":true}"#;
+        assert_eq!(after_handshake(&[request, injected]), "");
+        let frame = r#"{"dir":"s2c","kind":"ws-frame","opcode":1,"body":"[]","injected":true}"#;
+        assert!(converted(&[HANDSHAKE, SHAKEN, frame]).is_err());
+    }
+
+    #[test]
+    fn the_last_request_of_a_recording_cut_short_is_left_out() {
+        let request = r#"{"dir":"c2s","kind":"http-request","method":"POST","path":"/","body":"[{}]"}"#;
+        let trimmed = r#"{"dir":"env","kind":"event","event":"trimmed"}"#;
+        assert_eq!(after_handshake(&[request, trimmed]), "");
+        assert!(after_handshake(&[request]).contains("> A.2 POST / [{}]"));
+    }
+
+    #[test]
+    fn messages_in_a_query_are_readable() {
+        let request = r#"{"dir":"c2s","kind":"http-request","method":"GET",
+            "path":"/cometd?message=%5B%7B%22a%22%3A%22b+%C3%A9%22%7D%5D&jsonp=cb"}"#;
+        let answer = r#"{"dir":"s2c","kind":"http-response","status":200,"body":"cb([{}])"}"#;
+        let lines = after_handshake(&[request, answer]);
+        assert!(lines.contains("> A.2 GET /cometd?message=$body&jsonp=cb [{\"a\":\"b é\"}]"), "{lines}");
+        assert!(lines.contains("< A.2 cb([{}])"), "{lines}");
+    }
+
+    #[test]
+    fn only_ends_that_nothing_announced_are_written_down() {
+        let closed = |dir: &str| format!("{{\"dir\":\"{dir}\",\"kind\":\"tcp-close\"}}");
+        assert_eq!(after_handshake(&[&closed("s2c")]), "@2      < A cut\n");
+        assert_eq!(after_handshake(&[&closed("c2s"), &closed("s2c")]), "@2      ! cut A\n");
+        let close = r#"{"dir":"s2c","kind":"ws-frame","opcode":8,"code":1000,"reason":"Bye"}"#;
+        assert_eq!(after_handshake(&[close, &closed("s2c")]), "@2      < A close 1000 Bye\n");
+        assert_eq!(after_handshake(&[r#"{"dir":"c2s","kind":"tcp-close","conn":9}"#]), "");
+    }
+}

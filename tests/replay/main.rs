@@ -4,6 +4,7 @@
 mod support;
 
 mod comparison;
+mod deviations;
 mod format;
 mod playback;
 mod recordings;

@@ -16,8 +16,8 @@ pub(crate) struct Playback {
     /// By how much each line comes before its time, as far as what it answers allows.
     haste: Millis,
     bindings: Bindings,
-    /// What remains to be written: index of the line and its time.
-    remaining: VecDeque<(usize, Millis)>,
+    /// What remains to be written: index of the line, its time, and how many lines of the client precede it.
+    remaining: VecDeque<(usize, Millis, usize)>,
     /// Lines of the client that have been delivered, and when the last one was.
     delivered: usize,
     last: Millis,
@@ -42,9 +42,15 @@ impl Playback {
                 pattern.walk(&mut bind);
             }
         }
-        let ours = |line: &&(usize, &Line)| matches!(line.1.event, Event::Answer(..) | Event::Received(..));
-        let remaining = conversation.lines.iter().enumerate();
-        let remaining = remaining.filter(|line| ours(&line)).map(|(index, line)| (index, line.at)).collect();
+        let mut remaining = VecDeque::new();
+        let mut needed = 0;
+        for (index, line) in conversation.lines.iter().enumerate() {
+            if Self::is_sent_by_client(&line.event) {
+                needed += 1;
+            } else {
+                remaining.push_back((index, line.at, needed));
+            }
+        }
         let conversation = conversation.clone();
         let (delivered, last, now, complaints) = (0, 0, 0, Vec::new());
         Self { conversation, scope, haste: 0, bindings, remaining, delivered, last, now, complaints }
@@ -113,9 +119,7 @@ impl Playback {
 
     /// Returns the time of the next line that may be written now.
     fn next(&self) -> Option<Millis> {
-        let (index, at) = *self.remaining.front()?;
-        let before = self.conversation.lines[..index].iter();
-        let needed = before.filter(|line| Self::is_sent_by_client(&line.event)).count();
+        let (_, at, needed) = *self.remaining.front()?;
         (self.delivered >= needed).then(|| at.saturating_sub(self.haste).max(self.last))
     }
 
@@ -140,6 +144,7 @@ impl Playback {
         Some(Output { at: self.now, connection: connection.clone(), written })
     }
 
+    /// Whether a line answers a request that the engine alone is not asked.
     fn answers_wire_request(&self, answer: &Event) -> bool {
         let Event::Answer(exchange, _) = answer else { return false };
         self.conversation.lines.iter().any(|line| match &line.event {
@@ -203,7 +208,7 @@ impl Subject for Playback {
     fn collect(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
         while self.next().is_some_and(|at| at <= self.now) {
-            let Some((index, _)) = self.remaining.pop_front() else { break };
+            let Some((index, ..)) = self.remaining.pop_front() else { break };
             outputs.extend(self.written(&self.conversation.lines[index]));
         }
         outputs

@@ -38,6 +38,12 @@ pub(crate) enum Change {
     Order(fn(&Pattern, &Pattern) -> bool),
 }
 
+/// Returns those that may apply to a conversation: none to one that was written for our server.
+pub(crate) fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
+    static ALL: [Deviation; 8] = DEVIATIONS;
+    if conversation.head.is_recorded() { &ALL } else { &[] }
+}
+
 /// All of them.
 pub(crate) const DEVIATIONS: [Deviation; 8] = [
     Deviation { name: "offered-transports", change: Change::Message(offered_transports) },

@@ -54,6 +54,12 @@ impl Suite {
         suite
     }
 
+    /// Keeps the conversations that were recorded.
+    pub(crate) fn recorded(mut self) -> Self {
+        self.conversations.retain(|(_, conversation)| conversation.head.is_recorded());
+        self
+    }
+
     /// Leaves out the conversations that need something that is not offered.
     pub(crate) fn offering(mut self, offers: &[&str]) -> Self {
         let lacks = |conversation: &Conversation| -> Vec<String> {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::deviation::{Case, Change, DEVIATIONS};
+use super::deviation::{Case, Change, Deviation, deviations_for};
 use super::pattern::{Bindings, Difference, Pattern};
 use super::subject::{Output, Scope, Sent, Subject, Tolerance, Written};
 use super::timing::{Hold, abandoned, answers, body_pattern, holds};
@@ -115,8 +115,9 @@ struct Run<'a, S> {
     holds: Vec<Hold>,
     /// Requests whose answer the client did not wait for.
     abandoned: BTreeSet<&'a Exchange>,
-    /// Connections on which the client said goodbye.
+    /// Connections that the server may end: the client said goodbye or asked for it, or a request was refused.
     leaving: BTreeSet<&'a str>,
+    deviations: &'static [Deviation],
     used: BTreeSet<&'static str>,
 }
 
@@ -136,6 +137,7 @@ impl<'a, S: Subject> Run<'a, S> {
             holds: holds(conversation),
             abandoned: abandoned(conversation),
             leaving: BTreeSet::new(),
+            deviations: deviations_for(conversation),
             used: BTreeSet::new(),
         };
         for line in &conversation.lines {
@@ -258,7 +260,10 @@ impl<'a, S: Subject> Run<'a, S> {
                 self.leaving.insert(connection);
                 self.subject.close(now, connection, *code, reason);
             }
-            Event::Directive(Directive::Cut(connection)) => self.subject.cut(now, connection),
+            Event::Directive(Directive::Cut(connection)) => {
+                self.leaving.insert(connection);
+                self.subject.cut(now, connection);
+            }
             Event::Directive(Directive::Publish(channel, data)) => {
                 let data = self.resolved(line, data)?;
                 self.subject.publish(now, channel, &data);
@@ -356,6 +361,12 @@ impl<'a, S: Subject> Run<'a, S> {
         self.check_time(line, text, output)?;
         let fail = |what: String| Failure::about(Some(line.number), what).expecting(text).getting(output);
         let request = self.requests.get_key_value(&exchange).map(|(exchange, request)| (*exchange, *request));
+        if let Some((exchange, request)) = request {
+            let headers = self.conversation.request_headers(request);
+            let is_last =
+                headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("connection") && value == "close");
+            self.leaving.extend((is_last || *status >= 400).then_some(exchange.connection.as_str()));
+        }
         let rewritten = self.rewritten_answer(request, answer, *status);
         let answer = rewritten.as_ref().unwrap_or(answer);
         if answer.status != *status {
@@ -389,7 +400,7 @@ impl<'a, S: Subject> Run<'a, S> {
             return None;
         }
         let case = Case { conversation: self.conversation, asked: None, request };
-        DEVIATIONS.iter().find_map(|deviation| {
+        self.deviations.iter().find_map(|deviation| {
             let Change::Answer(rewrite) = deviation.change else { return None };
             let rewritten = rewrite(&case, answer, status)?;
             self.used.insert(deviation.name);
@@ -403,7 +414,7 @@ impl<'a, S: Subject> Run<'a, S> {
             if got == Some(expected) {
                 continue;
             }
-            let allowed = DEVIATIONS.iter().find(|deviation| match deviation.change {
+            let allowed = self.deviations.iter().find(|deviation| match deviation.change {
                 Change::Header(as_good) => as_good(name, expected, got),
                 _ => false,
             });
@@ -485,8 +496,8 @@ impl<'a, S: Subject> Run<'a, S> {
         };
         let index = match (compare(first), stream.get(1)) {
             (Ok(()), _) => 0,
-            (Err(_), Some(second)) if may_swap(first, second).is_some() && compare(second).is_ok() => {
-                self.used.extend(may_swap(first, second));
+            (Err(_), Some(second)) if may_swap(self.deviations, first, second).is_some() && compare(second).is_ok() => {
+                self.used.extend(may_swap(self.deviations, first, second));
                 1
             }
             (Err(what), _) => return Err(fail(what)),
@@ -495,7 +506,7 @@ impl<'a, S: Subject> Run<'a, S> {
         self.check_time(expected.line, &expected.to_string(), output)
     }
 
-    /// A connection may end when a line says so, or after the client said goodbye on it.
+    /// A connection may end when a line says so, or when it is of no more use.
     fn take_end(&mut self, output: &Output) -> Result<(), Failure> {
         let connection = output.connection.as_str();
         let stream = self.streams.get_mut(connection);
@@ -542,9 +553,9 @@ impl<'a, S: Subject> Run<'a, S> {
 /// How long virtual time runs after the end: longer than any session may live without a connect.
 const QUIET: Millis = 600_000;
 
-fn may_swap(first: &Expected<'_>, second: &Expected<'_>) -> Option<&'static str> {
+fn may_swap(deviations: &[Deviation], first: &Expected<'_>, second: &Expected<'_>) -> Option<&'static str> {
     let (What::Message(first), What::Message(second)) = (&first.what, &second.what) else { return None };
-    DEVIATIONS.iter().find_map(|deviation| match deviation.change {
+    deviations.iter().find_map(|deviation| match deviation.change {
         Change::Order(either_way) => either_way(first, second).then_some(deviation.name),
         _ => None,
     })
@@ -561,7 +572,7 @@ fn compare_message(
     let Err(first) = expected.compare(got, bindings) else { return Ok(()) };
     let mut expected = expected.clone();
     let mut names = Vec::new();
-    for deviation in &DEVIATIONS {
+    for deviation in deviations_for(case.conversation) {
         let Change::Message(rewrite) = deviation.change else { continue };
         let Some(ours) = rewrite(case, &expected, got) else { continue };
         expected = ours;

@@ -24,7 +24,7 @@ pub(crate) struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { early: 150, late: 150 }
+        Self { early: 250, late: 150 }
     }
 }
 
