@@ -28,6 +28,15 @@ fn fewer_transports_may_be_offered_in_the_same_order() {
 }
 
 #[test]
+fn a_failure_tells_what_no_deviation_explains() {
+    let offer = |list: &str, id: u8| {
+        format!("@0 > A.1 POST /cometd [{{}}]\n@1 < A.1 [{{\"supportedConnectionTypes\":{list},\"zid\":{id}}}]\n")
+    };
+    let failure = played("", &offer(r#"["websocket","long-polling"]"#, 1), &offer(r#"["websocket"]"#, 2)).unwrap_err();
+    assert!(failure.contains("[0].zid: expected 1, got 2"), "{failure}");
+}
+
+#[test]
 fn what_was_written_for_our_server_is_met_exactly() {
     let offer = |list: &str| {
         let lines = format!("@0 > A [{{}}]\n@1 < A [{{\"supportedConnectionTypes\":{list}}}]\n");

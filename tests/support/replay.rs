@@ -569,7 +569,7 @@ fn compare_message(
     bindings: &mut Bindings,
     used: &mut BTreeSet<&'static str>,
 ) -> Result<(), Difference> {
-    let Err(first) = expected.compare(got, bindings) else { return Ok(()) };
+    let Err(mut difference) = expected.compare(got, bindings) else { return Ok(()) };
     let mut expected = expected.clone();
     let mut names = Vec::new();
     for deviation in deviations_for(case.conversation) {
@@ -577,12 +577,16 @@ fn compare_message(
         let Some(ours) = rewrite(case, &expected, got) else { continue };
         expected = ours;
         names.push(deviation.name);
-        if expected.compare(got, bindings).is_ok() {
-            used.extend(names);
-            return Ok(());
+        match expected.compare(got, bindings) {
+            Ok(()) => {
+                used.extend(names);
+                return Ok(());
+            }
+            // What remains is what is wrong.
+            Err(remaining) => difference = remaining,
         }
     }
-    Err(first)
+    Err(difference)
 }
 
 /// Returns the argument of a JSONP call; the guard against content sniffing in front of it does not matter.
