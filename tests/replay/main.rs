@@ -5,6 +5,7 @@ mod support;
 
 mod comparison;
 mod deviations;
+mod engine;
 mod format;
 mod playback;
 mod recordings;
