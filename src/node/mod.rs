@@ -34,7 +34,7 @@ pub use health::Health;
 pub use incoming::{Binding, Incoming};
 pub use local::{LocalSession, ReceiveError};
 pub use policy::{Decision, Policy};
-pub use tasks::Tasks;
+pub use tasks::{Stopping, Tasks};
 
 /// A session of a node.
 pub type Session = Slot<OutletRef>;
@@ -213,6 +213,10 @@ impl Node {
 
     /// Flushes what a dropped [`Pending`] has left.
     fn flush_later(self: &Arc<Self>, dirty: Dirty<OutletRef>) {
+        // A runtime that is being shut down has no sockets left to write to.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
         let node = Arc::clone(self);
         self.tasks.spawn("flush", async move {
             let mut pending = Pending::new(node);

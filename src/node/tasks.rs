@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +13,22 @@ use tokio::sync::watch;
 pub struct Tasks {
     running: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
+}
+
+/// Tells a task to stop.
+#[derive(Clone, Debug)]
+pub struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the task is to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait(&mut self) {
+        // An error means that the tasks themselves are gone, which is the same.
+        let _ = self.0.wait_for(|stopping| *stopping).await;
+    }
 }
 
 /// Counts one running task, also if it panics or is dropped.
@@ -46,16 +62,37 @@ impl Tasks {
         });
     }
 
+    /// Runs `future` as a task whose polls are counted.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn spawn_counted(
+        &self,
+        name: &'static str,
+        polls: Arc<AtomicU64>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut future = Box::pin(future);
+        self.spawn(
+            name,
+            std::future::poll_fn(move |context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                future.as_mut().poll(context)
+            }),
+        );
+    }
+
     /// How many tasks run.
     #[must_use]
     pub fn count(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Returns what tells a task to stop: it waits until the value is true.
+    /// Returns what tells a task to stop.
     #[must_use]
-    pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+    pub fn stopping(&self) -> Stopping {
+        Stopping(self.stop.subscribe())
     }
 
     /// Tells every task to stop.
