@@ -50,7 +50,7 @@ fn case_135_an_answer_is_json() {
 #[test]
 fn case_136_an_allowed_origin_gets_cors_headers() {
     let origin = "http://app.example.com";
-    let server = Server::start(&[r#"server.allowed_origins=["http://app.example.com"]"#]);
+    let server = Server::start(&["server.allowed_origins=http://app.example.com"]);
     let mut ann = LongPolling::new(&server);
     let preflight = Request::new("OPTIONS", MOUNT)
         .header("Origin", origin)

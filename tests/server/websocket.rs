@@ -277,7 +277,7 @@ fn case_153_a_message_above_the_limit_closes_the_socket() {
 
 #[test]
 fn case_154_an_idle_socket_is_closed() {
-    let server = Server::start(&["bayeux.websocket.idle_timeout=400ms"]);
+    let server = Server::start(&["bayeux.websocket.idle_timeout=400ms", "bayeux.websocket.timeout=100ms"]);
     let started = Instant::now();
     let mut ann = WebSocket::handshaken(&server);
     assert_eq!(ann.close_code(), Some(1001));
@@ -322,11 +322,11 @@ fn case_158_a_foreign_origin_is_refused_unless_it_is_allowed() {
     assert_eq!(Socket::open(server.address(), &foreign).expect_err("refused").status, 403);
     Socket::open(server.address(), &opening(MOUNT).header("Origin", "http://localhost")).expect("its own origin");
     Socket::open(server.address(), &opening(MOUNT)).expect("a native client");
-    let server = Server::start(&[r#"server.allowed_origins=["http://app.example.com"]"#]);
+    let server = Server::start(&["server.allowed_origins=http://app.example.com"]);
     Socket::open(server.address(), &foreign).expect("allowed");
     let other = opening(MOUNT).header("Origin", "http://app.example.com.evil.example");
     assert_eq!(Socket::open(server.address(), &other).expect_err("refused").status, 403);
-    let server = Server::start(&[r#"server.allowed_origins=["*"]"#]);
+    let server = Server::start(&["server.allowed_origins=*"]);
     Socket::open(server.address(), &other).expect("any");
 }
 

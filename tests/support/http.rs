@@ -191,11 +191,35 @@ impl Connection {
         loop {
             match self.fill(deadline) {
                 Ok(()) => self.unread.clear(),
-                Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                    return Ok(());
-                }
+                Err(error) if is_end(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Writes the same bytes again and again until the server has taken none of them for a while, has closed, or
+    /// `limit` bytes are written; returns how many were.
+    pub(crate) fn flood(&mut self, bytes: &[u8], limit: usize) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a write timeout");
+        let mut written = 0;
+        while written < limit {
+            match self.stream.write(&bytes[written % bytes.len()..]) {
+                Ok(count) => written += count,
+                Err(_) => break,
+            }
+        }
+        written
+    }
+
+    /// The status of the next response, or `None` when the server closes without one.
+    ///
+    /// Panics when neither happens.
+    #[track_caller]
+    pub(crate) fn outcome(&mut self) -> Option<u16> {
+        match self.response() {
+            Ok(response) => Some(response.status),
+            Err(error) if is_end(&error) => None,
+            Err(error) => panic!("neither an answer nor an end: {error}"),
         }
     }
 
@@ -292,6 +316,11 @@ pub(crate) fn read_some(stream: &mut TcpStream, unread: &mut Vec<u8>, deadline: 
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::TimedOut.into()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error means that the server has closed the connection.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 fn bad(what: &str) -> io::Error {

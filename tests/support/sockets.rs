@@ -4,3 +4,4 @@ pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod server;
 pub(crate) mod websocket;
+pub(crate) mod witness;

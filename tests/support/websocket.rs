@@ -1,11 +1,11 @@
 //! A raw WebSocket client on a plain socket: frames go out exactly as the test builds them, right or wrong, and come
 //! in one by one.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
-use super::http::{Connection, PATIENCE, Request, Response, read_some};
+use super::http::{Connection, PATIENCE, Request, Response, is_end, read_some};
 
 /// Opcodes of RFC 6455, 5.2.
 pub(crate) mod opcode {
@@ -108,8 +108,13 @@ impl Socket {
             return Err(response);
         }
         assert_eq!(response.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        Ok((Self::after(connection), response))
+    }
+
+    /// Takes over a connection on which the opening handshake is done.
+    pub(crate) fn after(connection: Connection) -> Self {
         let (stream, unread) = connection.into_parts();
-        Ok((Self { stream, unread }, response))
+        Self { stream, unread }
     }
 
     /// Writes a frame.
@@ -143,26 +148,10 @@ impl Socket {
             match self.receive() {
                 Ok(frame) if frame.opcode() == opcode::CLOSE => return Ok(frame.close_code()),
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                    return Ok(None);
-                }
+                Err(error) if is_end(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Whether no frame has arrived so far, the end of the connection included.
-    ///
-    /// A ping is answered after everything that the server wrote before: whoever wants to know that nothing is on its
-    /// way calls [`Socket::barrier`].
-    pub(crate) fn is_silent(&self) -> bool {
-        if !self.unread.is_empty() {
-            return false;
-        }
-        self.stream.set_nonblocking(true).expect("non-blocking");
-        let peeked = self.stream.peek(&mut [0]);
-        self.stream.set_nonblocking(false).expect("blocking");
-        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Sends a ping and waits for its pong; the frames that came before it.
