@@ -1,6 +1,6 @@
 //! [`EngineConfig`]: the engine's times and limits, with the defaults of this server.
 //!
-//! Names are CometD's option names in snake case where CometD has the option (`bayeux.md` 7). Every limit is finite by
+//! Names are CometD's option names in snake case where CometD has the option (`docs/configuration.md`). Every limit is finite by
 //! default.
 
 use std::time::Duration;

@@ -1,0 +1,501 @@
+//! How an exchange finishes, how sessions are flushed, and how time passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::advice::{Advice, Reconnect};
+use super::browsers::BrowserPlace;
+use super::channel::ChannelName;
+use super::config::TransportConfig;
+use super::engine::{DISCONNECT, Dirty, Engine, Release};
+use super::exchange::{Batch, Binding, Exchange, Finished, PendingConnect};
+use super::hooks::{Ended, Flow};
+use super::ids::SessionId;
+use super::message::write_field;
+use super::peer::{HttpVersion, Transport};
+use super::publication::{Publication, Shared};
+use super::reply::Reply;
+use super::session::{Held, Outlet, Resume, Session, Slot};
+use super::time::Time;
+
+/// Connects in a row that may ignore the advised interval before they are made to wait for it.
+const HASTY_CONNECTS_MAX: u8 = 3;
+
+/// What [`Engine::take`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// Nothing to write now.
+    Nothing,
+    /// The session may no longer be written to through this outlet: start the flush again.
+    Moved,
+    /// The batch holds something.
+    Batch,
+}
+
+/// What finishing an exchange decided about its connect.
+enum Fate {
+    /// There was none.
+    None,
+    /// It waits.
+    Hold,
+    /// It is answered now.
+    Answer(Box<Reply<'static>>, usize),
+}
+
+/// Whether a browser may hold one more connect.
+enum Room {
+    /// It may, taking this place if places are counted.
+    Free(Option<BrowserPlace>),
+    /// It has too many already.
+    Full,
+}
+
+impl<T: Clone + PartialEq> Engine<T> {
+    /// Finishes an exchange: fills `batch` with what leaves now, in the order of [EN-10].
+    ///
+    /// A stream calls this under its writer lock, so that nobody writes between the session's events and these replies.
+    pub fn finish(
+        &self,
+        now: Time,
+        mut exchange: Exchange<T>,
+        batch: &mut Batch,
+        dirty: &mut Dirty<T>,
+    ) -> (Finished, Binding<T>) {
+        let Some(slot) = exchange.opened.take() else {
+            batch.replies = exchange.replies;
+            return (Finished::Answered, exchange.session);
+        };
+        let room = self.room_to_hold(&slot, &exchange);
+        let carrier = exchange.peer.transport;
+        let config = self.config.transport(carrier);
+        let answers_handshake = exchange.handshake.is_some();
+        let pending = exchange.connect.take();
+        let mut session = slot.session.lock();
+        session.open -= 1;
+        let fate = match pending {
+            None => Fate::None,
+            Some(pending) => session.decide(now, pending, &mut exchange, room, config),
+        };
+        let held = matches!(fate, Fate::Hold);
+        let answers_connect = matches!(fate, Fate::Answer(..));
+        batch.starts_expiry = answers_connect || answers_handshake;
+        if batch.starts_expiry {
+            session.start_expiry(now, config);
+        }
+        let travels = if answers_handshake {
+            config.allow_message_delivery_during_handshake
+        } else {
+            !session.connect_only || answers_connect
+        };
+        if travels && !(held && carrier.is_http()) {
+            // A stream's own events leave before its replies, however many they are; only batches that travel with a
+            // connect reply, and responses, have a size that clients can take.
+            let bounded = carrier.is_http() || session.connect_only;
+            session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
+            batch.together = session.connect_only;
+        }
+        let resumed = if carrier.is_http() { None } else { session.resumed() };
+        let marked = !answers_handshake && session.mark_dirty();
+        let at = session.rearm();
+        drop(session);
+        if let Some(at) = at {
+            self.deadlines.arm(at, slot.id());
+        }
+        if let Fate::Answer(reply, place) = fate {
+            self.insert_reply(&slot, *reply, place, &mut exchange.replies);
+        }
+        if let Some(mut handshake) = exchange.handshake.take() {
+            if let Some(counted) = &mut handshake.handshake {
+                counted.messages = batch.events.len();
+            }
+            if self.extend_reply(Some(slot.view()), &mut handshake) == Flow::Continue {
+                let mut rendered = Vec::new();
+                handshake.write(&mut rendered);
+                batch.handshake = Some(rendered);
+            }
+        }
+        if let Some(due) = resumed {
+            batch.connect = self.render_held(Some(slot.view()), *due);
+        }
+        batch.replies = std::mem::take(&mut exchange.replies);
+        if marked {
+            dirty.sessions.push(slot);
+        }
+        (if held { Finished::Held } else { Finished::Answered }, exchange.session)
+    }
+
+    /// Gives an exchange up, for a request that failed as a whole or whose sender has gone.
+    ///
+    /// What its messages did stays done; a connect among them counts as answered.
+    pub fn abandon(&self, now: Time, mut exchange: Exchange<T>, dirty: &mut Dirty<T>) {
+        let Some(slot) = exchange.opened.take() else { return };
+        let mut session = slot.session.lock();
+        session.open -= 1;
+        if exchange.connect.is_some() || exchange.handshake.is_some() {
+            session.start_expiry(now, self.config.transport(exchange.peer.transport));
+        }
+        drop(session);
+        self.arm(&slot);
+        self.mark(&slot, dirty);
+    }
+
+    /// Looks for room to hold the connect of an exchange ([BR-3]).
+    fn room_to_hold(&self, slot: &Slot<T>, exchange: &Exchange<T>) -> Room {
+        let Some(pending) = &exchange.connect else { return Room::Free(None) };
+        let config = self.config.transport(exchange.peer.transport);
+        let max = match exchange.peer.http {
+            HttpVersion::One => config.max_sessions_per_browser,
+            HttpVersion::Two => config.http2_max_sessions_per_browser,
+        };
+        let (Some(browser), Some(max), true) = (&exchange.peer.browser, max, exchange.peer.transport.is_http()) else {
+            return Room::Free(None);
+        };
+        if exchange.count > 1 || slot.session.lock().has_prompt() {
+            return Room::Free(None);
+        }
+        match self.browsers.enter(browser, max) {
+            // A connect that is not going to be held needs a free place and takes none.
+            Some(place) => Room::Free(pending.hold.is_some().then_some(place)),
+            None => Room::Full,
+        }
+    }
+
+    /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies.
+    fn insert_reply(&self, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
+        let behind = replies.split_off(place);
+        if self.extend_reply(Some(slot.view()), &mut reply) == Flow::Continue {
+            reply.write(replies);
+        }
+        // What was behind began with its own comma, unless it was the first.
+        if place == 0 && !replies.is_empty() && !behind.is_empty() {
+            replies.push(b',');
+        }
+        replies.extend_from_slice(&behind);
+    }
+
+    /// Answers an earlier connect of the same exchange, which a second one may not replace.
+    pub(super) fn answer_pending_connect(&self, exchange: &mut Exchange<T>, slot: &Slot<T>) {
+        let Some(mut pending) = exchange.connect.take() else { return };
+        let config = self.config.transport(exchange.peer.transport);
+        pending.reply.advise(slot.session.lock().take_advice(exchange.peer.transport, config));
+        self.insert_reply(slot, pending.reply, pending.place, &mut exchange.replies);
+    }
+
+    /// Begins the flush of a session that was on a dirty list: returns its outlet if there is something to write.
+    #[must_use]
+    pub fn outlet(&self, slot: &Slot<T>) -> Option<T> {
+        let mut session = slot.session.lock();
+        session.dirty = false;
+        if !session.is_sendable() {
+            return None;
+        }
+        match &session.outlet {
+            Outlet::None => None,
+            Outlet::Once(token) | Outlet::Stream(token) => Some(token.clone()),
+        }
+    }
+
+    /// Moves what may be written to the session now into `batch`, if `token` is still its outlet.
+    ///
+    /// Call it under the writer lock of the connection. A held request gets everything that goes into one response,
+    /// ends by this call and must be answered; a stream is asked again until nothing is left.
+    pub fn take(&self, now: Time, slot: &Arc<Slot<T>>, token: &T, batch: &mut Batch) -> Took {
+        let mut session = slot.session.lock();
+        let is_once = match &session.outlet {
+            Outlet::Once(current) if current == token => true,
+            Outlet::Stream(current) if current == token => false,
+            _ => return Took::Moved,
+        };
+        if !session.is_sendable() {
+            return Took::Nothing;
+        }
+        let carrier = match &session.held {
+            Some(held) if is_once => held.carrier,
+            _ if slot.is_local() => Transport::Local,
+            _ => Transport::WebSocket,
+        };
+        let config = self.config.transport(carrier);
+        session.take(config.max_batch_bytes, &mut batch.events);
+        let due = if is_once || session.connect_only {
+            session.held.take()
+        } else {
+            session.held.take_if(|held| held.resume.is_some())
+        };
+        batch.together = session.connect_only && due.is_some();
+        if is_once {
+            session.outlet = Outlet::None;
+        }
+        let due = due.map(|mut held| {
+            session.advise(&mut held, config);
+            session.start_expiry(now, config);
+            held
+        });
+        batch.starts_expiry = due.is_some();
+        let at = session.rearm();
+        drop(session);
+        if let Some(at) = at {
+            self.deadlines.arm(at, slot.id());
+        }
+        if let Some(held) = due {
+            batch.connect = self.render_held(Some(slot.view()), *held);
+        }
+        Took::Batch
+    }
+
+    /// Starts the expiry of a session anew: the answer that began it has just been written ([SS-1]).
+    pub fn written(&self, now: Time, slot: &Slot<T>) {
+        let mut session = slot.session.lock();
+        if session.is_alive() && session.is_expiring() {
+            let carrier = session.advised.unwrap_or(slot.view().transport);
+            session.start_expiry(now, self.config.transport(carrier));
+        }
+        drop(session);
+        self.arm(slot);
+    }
+
+    /// Puts publications that were taken and could not be written back at the head of the queue.
+    pub fn put_back(&self, slot: &Arc<Slot<T>>, publications: Vec<Shared>, dirty: &mut Dirty<T>) {
+        slot.session.lock().put_back(publications);
+        self.mark(slot, dirty);
+    }
+
+    /// Tells that an outlet is gone: the connection is closed, or the held request was dropped.
+    ///
+    /// A connect held on HTTP ends with its request. One held on a WebSocket stays until its time is over, because
+    /// the client may come back on another connection ([WS-11]).
+    pub fn detach(&self, now: Time, slot: &Slot<T>, token: &T) {
+        let mut session = slot.session.lock();
+        let is_once = match &session.outlet {
+            Outlet::Once(current) if current == token => true,
+            Outlet::Stream(current) if current == token => false,
+            _ => return,
+        };
+        session.outlet = Outlet::None;
+        if is_once {
+            let carrier = session.held.take().map_or(slot.view().transport, |held| held.carrier);
+            session.start_expiry(now, self.config.transport(carrier));
+        }
+        drop(session);
+        self.arm(slot);
+    }
+
+    /// Ends a session as the server's decision ([DC-4], [DC-5]); false if it is gone already.
+    pub fn disconnect(&self, now: Time, id: SessionId, dirty: &mut Dirty<T>) -> bool {
+        let Some(slot) = self.sessions.get(id) else { return false };
+        {
+            let mut session = slot.session.lock();
+            if session.held.is_some() || session.open > 0 {
+                session.queue.push(disconnect_message());
+            }
+        }
+        self.end(now, &slot, Ended::Disconnected, dirty);
+        true
+    }
+
+    /// Lets time pass: ends held connects and silent sessions, sends lazy publications, sweeps channels.
+    pub fn fire(&self, now: Time, dirty: &mut Dirty<T>) {
+        while let Some((at, id)) = self.deadlines.pop_due(now) {
+            if let Some(slot) = self.sessions.get(id) {
+                self.elapse(now, &slot, at, dirty);
+            }
+        }
+        self.sweep(now);
+    }
+
+    fn elapse(&self, now: Time, slot: &Arc<Slot<T>>, armed: Time, dirty: &mut Dirty<T>) {
+        let mut session = slot.session.lock();
+        if !session.disarm(armed) {
+            return;
+        }
+        session.elapse(now);
+        if session.has_stalled(now) {
+            let (held, outlet) = (session.held.take(), std::mem::replace(&mut session.outlet, Outlet::None));
+            drop(session);
+            if let (Some(held), Outlet::Once(token) | Outlet::Stream(token)) = (held, outlet) {
+                let status = self.config.transport(held.carrier).duplicate_meta_connect_http_response_code;
+                let release = if held.carrier.is_http() { Release::Status(status) } else { Release::Destroy };
+                dirty.releases.push((token, release));
+            }
+            self.expire(now, slot, dirty);
+            return;
+        }
+        if session.has_expired(now) && session.open > 0 {
+            session.touch(now, self.config.transport(slot.view().transport));
+        }
+        if session.has_expired(now) {
+            drop(session);
+            self.expire(now, slot, dirty);
+            return;
+        }
+        // The connection is gone and nobody came back in time to take the answer.
+        if matches!(session.outlet, Outlet::None)
+            && let Some(held) = session.held.take_if(|held| held.resume.is_some())
+        {
+            session.start_expiry(now, self.config.transport(held.carrier));
+        }
+        drop(session);
+        self.mark(slot, dirty);
+        self.arm(slot);
+    }
+
+    fn expire(&self, now: Time, slot: &Arc<Slot<T>>, dirty: &mut Dirty<T>) {
+        self.counters.sessions_expired.add(1);
+        self.end(now, slot, Ended::Expired, dirty);
+        slot.session.lock().queue.clear();
+    }
+
+    fn sweep(&self, now: Time) {
+        {
+            let mut next = self.next_sweep.lock();
+            if next.is_some_and(|next| now < next) {
+                return;
+            }
+            *next = Some(now + self.config.sweep_period);
+        }
+        let removed = self.channels.sweep();
+        let listeners = self.listeners();
+        for name in &removed {
+            for listener in listeners.iter() {
+                listener.channel_removed(name);
+            }
+        }
+    }
+
+    /// When [`fire`](Self::fire) has something to do next, unless another call comes first.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let sweep = if self.channels.has_idle() { *self.next_sweep.lock() } else { None };
+        [self.deadlines.next(), sweep].into_iter().flatten().min()
+    }
+
+    /// Overrides `timeout` and `interval` of one session; the next connect reply says so ([CN-9]). False if the session
+    /// is gone.
+    pub fn set_session_times(&self, id: SessionId, timeout: Option<Duration>, interval: Option<Duration>) -> bool {
+        let Some(slot) = self.sessions.get(id) else { return false };
+        let mut session = slot.session.lock();
+        session.timeout = timeout.or(session.timeout);
+        session.interval = interval.or(session.interval);
+        session.advised = None;
+        true
+    }
+
+    /// Sets whether a session receives its own publications; false if it is gone.
+    pub fn set_broadcast_to_publisher(&self, id: SessionId, hears: bool) -> bool {
+        let Some(slot) = self.sessions.get(id) else { return false };
+        slot.session.lock().broadcast_to_publisher = hears;
+        true
+    }
+
+    /// Opens a batch scope: publications for the session wait until [`end_batch`](Self::end_batch). False if the session
+    /// is gone.
+    pub fn start_batch(&self, id: SessionId) -> bool {
+        let Some(slot) = self.sessions.get(id) else { return false };
+        slot.session.lock().open += 1;
+        true
+    }
+
+    /// Closes a batch scope that was opened.
+    pub fn end_batch(&self, id: SessionId, dirty: &mut Dirty<T>) {
+        if let Some(slot) = self.sessions.get(id) {
+            let mut session = slot.session.lock();
+            session.open = session.open.saturating_sub(1);
+            drop(session);
+            self.mark(&slot, dirty);
+        }
+    }
+}
+
+impl<T: Clone + PartialEq> Session<T> {
+    /// Decides whether a connect is held or answered ([CN-1] to [CN-5], [BR-3] to [BR-5]).
+    fn decide(
+        &mut self,
+        now: Time,
+        pending: PendingConnect,
+        exchange: &mut Exchange<T>,
+        room: Room,
+        config: &TransportConfig,
+    ) -> Fate {
+        let carrier = exchange.peer.transport;
+        let PendingConnect { mut reply, hold, place } = pending;
+        let has_prompt = self.open == 0 && self.has_prompt();
+        let must_answer = !self.is_alive() || (has_prompt && (carrier.is_http() || self.connect_only));
+        let mut held = None;
+        if !must_answer {
+            held = match room {
+                Room::Free(place) => hold.map(|deadline| (deadline, place, false)),
+                Room::Full if config.multi_session_interval.is_zero() => {
+                    reply.successful = false;
+                    let none = Advice { multiple_clients: true, ..Advice::only(Reconnect::None) };
+                    reply.advise(Some(none));
+                    return Fate::Answer(Box::new(reply), place);
+                }
+                Room::Full => self.crowd(now, &mut reply, carrier, config).map(|until| (until, None, true)),
+            };
+        }
+        let Some((deadline, browser, crowded)) = held else {
+            if reply.advice.is_none() {
+                reply.advise(self.take_advice(carrier, config));
+            }
+            return Fate::Answer(Box::new(reply), place);
+        };
+        let withheld = if carrier.is_http() { Vec::new() } else { std::mem::take(&mut exchange.replies) };
+        self.held = Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, _place: browser, crowded }));
+        if carrier.is_http() {
+            self.outlet = Outlet::Once(exchange.token.clone());
+        }
+        Fate::Hold
+    }
+
+    /// Advises a session of a browser that has too many; returns until when it is held, if it came too early.
+    ///
+    /// CometD answers at once, and clients that ignore `interval` then ask hundreds of times a second. One that waits
+    /// as it was told notices no difference ([BR-5]).
+    fn crowd(
+        &mut self,
+        now: Time,
+        reply: &mut Reply<'static>,
+        carrier: Transport,
+        config: &TransportConfig,
+    ) -> Option<Time> {
+        let allowed = self.crowded_until.unwrap_or(now);
+        self.hasty = if allowed > now { self.hasty.saturating_add(1) } else { 0 };
+        self.crowded_until = Some(now.max(allowed) + config.multi_session_interval);
+        if self.hasty > HASTY_CONNECTS_MAX {
+            return Some(allowed);
+        }
+        self.crowded_until = Some(now + config.multi_session_interval);
+        reply.advise(Some(self.crowded_advice(carrier, config)));
+        None
+    }
+
+    fn crowded_advice(&mut self, carrier: Transport, config: &TransportConfig) -> Advice {
+        let due = self.take_advice(carrier, config);
+        let interval = Some(config.multi_session_interval);
+        let base = due.unwrap_or(Advice::only(Reconnect::Retry));
+        Advice { interval, multiple_clients: true, ..base }
+    }
+
+    /// Lets go of a held connect that is to be answered on the stream that finishes an exchange.
+    fn resumed(&mut self) -> Option<Box<Held>> {
+        self.held.take_if(|held| held.resume == Some(Resume::Ended))
+    }
+
+    /// Writes the advice that is due into the reply of a connect that was held ([CN-9]).
+    fn advise(&mut self, held: &mut Held, config: &TransportConfig) {
+        let advice = if held.resume == Some(Resume::Ended) {
+            Some(Advice::only(Reconnect::None))
+        } else if held.crowded {
+            Some(self.crowded_advice(held.carrier, config))
+        } else {
+            self.take_advice(held.carrier, config)
+        };
+        held.reply.advise(advice);
+    }
+}
+
+/// The message that tells a client the server has ended its session; it has no `id` ([DC-4]).
+fn disconnect_message() -> Shared {
+    let channel = ChannelName::parse(DISCONNECT).expect("a meta channel is a channel");
+    let write = |out: &mut Vec<u8>| write_field("successful", "true", out);
+    Arc::new(Publication::from_object(&channel, DISCONNECT, false, write))
+}

@@ -1,0 +1,466 @@
+//! [`Slot`] and the state machine of one client's session.
+//!
+//! ```text
+//!   handshake          connect            connect
+//!  ──────────▶ Shaken ─────────▶ Connected ─────┐
+//!                │                │  ▲──────────┘
+//!    disconnect, │                │ disconnect, expiry
+//!        expiry  ▼                ▼
+//!               Disconnected or Expired
+//! ```
+//!
+//! Everything here is plain data behind one lock per session; nothing takes another lock or calls out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::advice::{Advice, Reconnect};
+use super::browsers::BrowserPlace;
+use super::channel::ChannelName;
+use super::config::{QueueOverflow, TransportConfig};
+use super::hooks::{Extension, Route, SessionView};
+use super::ids::SessionId;
+use super::peer::Transport;
+use super::publication::Shared;
+use super::queue::OutboundQueue;
+use super::reply::Reply;
+use super::time::Time;
+
+/// A session as connections, channels and queues refer to it.
+pub struct Slot<T> {
+    view: SessionView,
+    pub(super) session: Mutex<Session<T>>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new(view: SessionView, session: Session<T>) -> Self {
+        Self { view, session: Mutex::new(session) }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.view.id
+    }
+
+    /// What hooks may know of it.
+    #[must_use]
+    pub const fn view(&self) -> &SessionView {
+        &self.view
+    }
+
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(self.view.transport, Transport::Local)
+    }
+}
+
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(formatter)
+    }
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has an id and may do everything, but its first connect is answered at once ([CN-1]).
+    Shaken,
+    /// It has connected; connects may be held.
+    Connected,
+    /// It said goodbye, or the server ended it.
+    Disconnected,
+    /// It was silent for too long.
+    Expired,
+}
+
+/// What lets a session be written to.
+#[derive(Clone, Debug)]
+pub(super) enum Outlet<T> {
+    /// Nothing; publications wait.
+    None,
+    /// One held HTTP request, good for one response.
+    Once(T),
+    /// A connection that may be written to at any time.
+    Stream(T),
+}
+
+/// A connect that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) reply: Reply<'static>,
+    pub(super) carrier: Transport,
+    /// When it is answered if nothing happens.
+    pub(super) deadline: Time,
+    /// Why it is to be answered now.
+    pub(super) resume: Option<Resume>,
+    /// Rendered replies of the same frame, which leave with it ([WS-8]).
+    pub(super) withheld: Vec<u8>,
+    /// The browser's place it takes.
+    pub(super) _place: Option<BrowserPlace>,
+    /// Whether the browser has too many sessions, which the reply then says.
+    pub(super) crowded: bool,
+}
+
+/// Why a held connect is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// Its time is over, the server stops, or the session moved to another transport.
+    Elapsed,
+    /// The session has ended.
+    Ended,
+}
+
+/// One subscription of a session, under the name the client used.
+struct Subscription {
+    outside: ChannelName,
+    /// Where it leads; nothing means to the channel of its own name.
+    routes: Vec<Route>,
+}
+
+/// What became of a publication that was handed to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enqueued {
+    /// It waits.
+    Queued,
+    /// It waits, and there is a new earliest deadline to arm.
+    QueuedUntil(Time),
+    /// An extension of the session dropped it.
+    Dropped,
+    /// The session has ended.
+    Gone,
+    /// The queue is full and the session must end.
+    Full,
+}
+
+/// One client's session.
+pub(super) struct Session<T> {
+    pub(super) state: State,
+    pub(super) outlet: Outlet<T>,
+    /// Whether the session is on a dirty list.
+    pub(super) dirty: bool,
+    /// Exchanges and batch scopes that are open; nothing is flushed meanwhile.
+    pub(super) open: u32,
+    pub(super) queue: OutboundQueue,
+    pub(super) held: Option<Box<Held>>,
+    /// When lazy publications leave at the latest.
+    lazy_at: Option<Time>,
+    /// Whether that time has come.
+    lazy_due: bool,
+    /// When the session ends unless it connects.
+    expires: Option<Time>,
+    last_seen: Time,
+    /// How long the session may be silent while a connect is in progress.
+    max_processing: Option<Duration>,
+    /// The earliest entry this session has among the deadlines.
+    armed: Option<Time>,
+    /// Overrides the transport's `timeout`.
+    pub(super) timeout: Option<Duration>,
+    /// Overrides the transport's `interval`.
+    pub(super) interval: Option<Duration>,
+    /// Overrides the transport's `max_interval`.
+    pub(super) max_interval: Option<Duration>,
+    /// The interval announced by the client's last connect.
+    pub(super) client_interval: Option<Duration>,
+    /// The transport whose advice the client has.
+    pub(super) advised: Option<Transport>,
+    /// Whether publications travel with connect replies only.
+    pub(super) connect_only: bool,
+    pub(super) broadcast_to_publisher: bool,
+    /// Sorted by outside name.
+    subscriptions: Vec<Subscription>,
+    pub(super) extensions: Option<Arc<[Arc<dyn Extension>]>>,
+    /// When a client in a browser with too many sessions may be answered at once again.
+    pub(super) crowded_until: Option<Time>,
+    /// Connects in a row that did not wait until then.
+    pub(super) hasty: u8,
+    /// Publications dropped because the queue was full.
+    pub(super) dropped: u64,
+}
+
+impl<T> Session<T> {
+    pub(super) fn new(now: Time, transport: Transport, config: &TransportConfig, broadcast_to_publisher: bool) -> Self {
+        Self {
+            state: State::Shaken,
+            outlet: Outlet::None,
+            dirty: false,
+            open: 0,
+            queue: OutboundQueue::default(),
+            held: None,
+            lazy_at: None,
+            lazy_due: false,
+            expires: None,
+            last_seen: now,
+            max_processing: config.max_processing,
+            armed: None,
+            timeout: None,
+            interval: None,
+            max_interval: None,
+            client_interval: None,
+            advised: Some(transport),
+            connect_only: config.meta_connect_deliver_only,
+            broadcast_to_publisher,
+            subscriptions: Vec::new(),
+            extensions: None,
+            crowded_until: None,
+            hasty: 0,
+            dropped: 0,
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, State::Shaken | State::Connected)
+    }
+
+    /// Whether something waits that need not wait for other traffic.
+    pub(super) fn has_prompt(&self) -> bool {
+        self.queue.has_prompt() || (self.lazy_due && !self.queue.is_empty())
+    }
+
+    /// Whether a flush would write something now.
+    pub(super) fn is_sendable(&self) -> bool {
+        if self.open > 0 {
+            return false;
+        }
+        let resumes = self.held.as_ref().is_some_and(|held| held.resume.is_some());
+        match self.outlet {
+            Outlet::None => false,
+            Outlet::Once(_) => resumes || (self.held.is_some() && self.has_prompt()),
+            Outlet::Stream(_) => resumes || (self.has_prompt() && (!self.connect_only || self.held.is_some())),
+        }
+    }
+
+    /// Marks the session dirty if a flush would write something; true if the caller has to put it on its list.
+    pub(super) fn mark_dirty(&mut self) -> bool {
+        let newly = !self.dirty && self.is_sendable();
+        self.dirty |= newly;
+        newly
+    }
+
+    /// Takes one publication in, under the limits of the transport of the handshake.
+    pub(super) fn enqueue(
+        &mut self,
+        now: Time,
+        publication: Shared,
+        lazy_timeout: Duration,
+        config: &TransportConfig,
+    ) -> Enqueued {
+        if !self.is_alive() {
+            return Enqueued::Gone;
+        }
+        while !self.queue.has_room(publication.size(), config.max_queue, config.max_queue_bytes) {
+            if config.queue_overflow == QueueOverflow::Disconnect || self.queue.pop().is_none() {
+                return Enqueued::Full;
+            }
+            self.dropped += 1;
+        }
+        let lazy = publication.is_lazy();
+        self.queue.push(publication);
+        if !lazy {
+            return Enqueued::Queued;
+        }
+        if lazy_timeout.is_zero() {
+            self.lazy_due = true;
+        } else {
+            let at = now + lazy_timeout;
+            self.lazy_at = Some(self.lazy_at.map_or(at, |earlier| earlier.min(at)));
+        }
+        self.rearm().map_or(Enqueued::Queued, Enqueued::QueuedUntil)
+    }
+
+    /// Moves what waits to `out`, at most `bytes_max`, except a single larger publication.
+    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) {
+        self.queue.take(bytes_max, out);
+        if self.queue.is_empty() {
+            self.lazy_at = None;
+            self.lazy_due = false;
+        } else {
+            // The rest has been overtaken by nothing but a size limit, so it goes with the next flush.
+            self.lazy_due = true;
+        }
+    }
+
+    /// Puts publications that were taken and not written back at the head of the queue.
+    pub(super) fn put_back(&mut self, publications: Vec<Shared>) {
+        if self.is_alive() {
+            self.lazy_due |= !publications.is_empty();
+            self.queue.put_back(publications.into_iter());
+        }
+    }
+
+    /// Returns the advice that is due on `carrier`, once ([CN-8]).
+    pub(super) fn take_advice(&mut self, carrier: Transport, config: &TransportConfig) -> Option<Advice> {
+        if self.advised == Some(carrier) {
+            return None;
+        }
+        self.advised = Some(carrier);
+        Some(self.advice(config))
+    }
+
+    /// Returns the advice to go on as the settings and the client's own interval say.
+    pub(super) fn advice(&self, config: &TransportConfig) -> Advice {
+        Advice {
+            reconnect: Reconnect::Retry,
+            interval: Some(self.effective_interval(config)),
+            timeout: Some(self.timeout.unwrap_or(config.timeout)),
+            max_interval: config.handshake_reconnect.then(|| self.max_interval.unwrap_or(config.max_interval)),
+            multiple_clients: false,
+        }
+    }
+
+    fn effective_interval(&self, config: &TransportConfig) -> Duration {
+        self.client_interval.or(self.interval).unwrap_or(config.interval)
+    }
+
+    /// Starts the time after which the session ends unless it connects ([SS-1]).
+    pub(super) fn start_expiry(&mut self, now: Time, config: &TransportConfig) {
+        let grace = self.max_interval.unwrap_or(config.max_interval);
+        self.expires = Some(now + self.effective_interval(config) + grace);
+    }
+
+    /// Stops that time: a connect has arrived ([SS-2]).
+    pub(super) fn stop_expiry(&mut self, now: Time) {
+        self.expires = None;
+        self.last_seen = now;
+    }
+
+    /// Whether no connect is in progress.
+    pub(super) fn is_expiring(&self) -> bool {
+        self.expires.is_some()
+    }
+
+    /// Any message but a connect keeps the session for another `max_interval` ([SS-3]).
+    pub(super) fn touch(&mut self, now: Time, config: &TransportConfig) {
+        self.last_seen = now;
+        if let Some(expires) = self.expires {
+            self.expires = Some(expires.max(now + self.max_interval.unwrap_or(config.max_interval)));
+        }
+    }
+
+    /// Returns an entry to arm, if the earliest deadline is earlier than every armed one.
+    pub(super) fn rearm(&mut self) -> Option<Time> {
+        let next = self.next_deadline()?;
+        if self.armed.is_some_and(|armed| armed <= next) {
+            return None;
+        }
+        self.armed = Some(next);
+        Some(next)
+    }
+
+    /// Forgets the armed entry, which has popped; false if it was not the one that counts.
+    pub(super) fn disarm(&mut self, at: Time) -> bool {
+        let counts = self.armed == Some(at);
+        if counts {
+            self.armed = None;
+        }
+        counts
+    }
+
+    /// Returns when something of this session is due next.
+    fn next_deadline(&self) -> Option<Time> {
+        if !self.is_alive() {
+            return None;
+        }
+        let held = self.held.as_ref().filter(|held| held.resume.is_none()).map(|held| held.deadline);
+        let lazy = self.lazy_at.filter(|_| !self.lazy_due);
+        let processing = match self.expires {
+            None => self.max_processing.map(|limit| self.last_seen + limit),
+            Some(_) => None,
+        };
+        [held, lazy, self.expires, processing].into_iter().flatten().min()
+    }
+
+    /// Lets lazy publications and the held connect go if their time has come.
+    pub(super) fn elapse(&mut self, now: Time) {
+        if self.lazy_at.is_some_and(|at| at <= now) {
+            self.lazy_at = None;
+            self.lazy_due = !self.queue.is_empty();
+        }
+        if let Some(held) = &mut self.held
+            && held.deadline <= now
+            && held.resume.is_none()
+        {
+            held.resume = Some(Resume::Elapsed);
+        }
+        self.queue.shrink();
+    }
+
+    /// Whether the session has been without a connect for too long.
+    pub(super) fn has_expired(&self, now: Time) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether the session has been silent for too long while a connect is in progress ([SS-5]).
+    pub(super) fn has_stalled(&self, now: Time) -> bool {
+        self.expires.is_none() && self.max_processing.is_some_and(|limit| self.last_seen + limit <= now)
+    }
+
+    /// Adds a subscription; false if it was there.
+    pub(super) fn subscribe(&mut self, outside: &ChannelName, routes: Vec<Route>) -> bool {
+        match self.place(outside) {
+            Ok(_) => false,
+            Err(place) => {
+                self.subscriptions.insert(place, Subscription { outside: outside.clone(), routes });
+                true
+            }
+        }
+    }
+
+    /// Removes a subscription and returns where it led.
+    pub(super) fn unsubscribe(&mut self, outside: &ChannelName) -> Option<Vec<ChannelName>> {
+        let place = self.place(outside).ok()?;
+        Some(self.subscriptions.remove(place).leads_to())
+    }
+
+    /// Whether the session has a subscription of this name.
+    pub(super) fn subscribes(&self, outside: &ChannelName) -> bool {
+        self.place(outside).is_ok()
+    }
+
+    pub(super) fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// The names of all subscriptions, sorted.
+    pub(super) fn subscription_names(&self) -> Vec<ChannelName> {
+        self.subscriptions.iter().map(|subscription| subscription.outside.clone()).collect()
+    }
+
+    /// Every routing name or pattern the session is to be found at.
+    pub(super) fn routing_names(&self) -> Vec<ChannelName> {
+        self.subscriptions.iter().flat_map(Subscription::leads_to).collect()
+    }
+
+    fn place(&self, outside: &ChannelName) -> Result<usize, usize> {
+        self.subscriptions.binary_search_by(|subscription| subscription.outside.cmp(outside))
+    }
+
+    /// Whether the session subscribes to the routing name or pattern, and how it knows what arrives there.
+    ///
+    /// A renaming route counts before a plain one, so that a client which matches under two names sees the outside
+    /// one.
+    pub(super) fn wants(&self, routing: &ChannelName) -> Option<Route> {
+        if !self.is_alive() {
+            return None;
+        }
+        let mapped = self.subscriptions.iter().flat_map(|subscription| &subscription.routes);
+        let mapped = mapped.filter(|route| route.routing == *routing).max_by_key(|route| route.rename.is_some());
+        mapped.cloned().or_else(|| {
+            let place = self.place(routing).ok()?;
+            let plain = self.subscriptions[place].routes.is_empty();
+            plain.then(|| Route { routing: routing.clone(), rename: None })
+        })
+    }
+}
+
+impl Subscription {
+    fn leads_to(&self) -> Vec<ChannelName> {
+        if self.routes.is_empty() {
+            vec![self.outside.clone()]
+        } else {
+            self.routes.iter().map(|route| route.routing.clone()).collect()
+        }
+    }
+}
