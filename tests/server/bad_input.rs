@@ -47,6 +47,7 @@ fn a_content_length_beyond_all_bounds_is_refused_before_the_body() {
     Witness::new(&server).is_well();
 }
 
+/// [LM-1]
 #[test]
 fn ten_thousand_messages_are_a_batch_and_one_more_is_not() {
     let server = Server::start(&[]);
@@ -59,11 +60,12 @@ fn ten_thousand_messages_are_a_batch_and_one_more_is_not() {
     let replies: Vec<Value> = serde_json::from_slice(&response.body).expect("JSON");
     assert_eq!(replies.len(), 10_000);
     assert!(replies.iter().all(|reply| *reply == json!({"channel": "/b", "successful": true})));
-    refusal(&server, &ann.request(batch(10_001)));
+    assert_eq!(refusal(&server, &ann.request(batch(10_001))), Some(400));
     witness.is_well();
     ann.publish("/b", json!(1));
 }
 
+/// [LM-1]
 #[test]
 fn json_nested_a_hundred_thousand_deep_is_refused() {
     let server = Server::start(&[]);
@@ -75,7 +77,7 @@ fn json_nested_a_hundred_thousand_deep_is_refused() {
     let bodies =
         [open.clone(), format!("{open}{close}"), message(&format!("{open}{close}")), message(&objects), message(&open)];
     for body in bodies {
-        assert!(refusal(&server, &ann.request(body)).is_some(), "small enough to be answered");
+        assert_eq!(refusal(&server, &ann.request(body)), Some(400));
     }
     witness.is_well();
     assert_eq!(ann.events(), json!([]));
@@ -84,6 +86,7 @@ fn json_nested_a_hundred_thousand_deep_is_refused() {
     assert_eq!(replies[0], json!({"channel": "/a", "data": data}), "reasonable depths pass");
 }
 
+/// [LM-2]
 #[test]
 fn names_of_a_megabyte_are_invalid() {
     let server = Server::start(&[]);
@@ -117,6 +120,7 @@ fn names_of_a_megabyte_are_invalid() {
     ann.publish("/a", json!(1));
 }
 
+/// [LM-3]
 #[test]
 fn a_session_cannot_subscribe_to_a_hundred_thousand_channels() {
     let server = Server::start(&[]);
@@ -136,9 +140,33 @@ fn a_session_cannot_subscribe_to_a_hundred_thousand_channels() {
     let mut bob = LongPolling::ready(&server);
     let replies = bob.batch(json!([{"channel": "/meta/subscribe", "subscription": names}]));
     assert_eq!(replies[0]["successful"], false);
+    assert!(
+        replies[0]["error"].as_str().is_some_and(|error| error.contains("denied_by_limit")),
+        "{}",
+        replies[0]["error"]
+    );
     witness.is_well();
     bob.publish("/many/0/0", json!(1));
     assert_eq!(ann.events(), json!([{"channel": "/many/0/0", "data": 1}]), "what was granted stays");
+}
+
+/// [LM-3]
+#[test]
+fn sessions_and_channels_beyond_the_limit_are_refused() {
+    let server = Server::start(&["bayeux.max_sessions=3", "bayeux.max_channels=40"]);
+    let mut clients: Vec<LongPolling> = (0..3).map(|_| LongPolling::handshaken(&server)).collect();
+    let mut late = LongPolling::new(&server);
+    let replies = late.batch(json!([{"channel": "/meta/handshake"}]));
+    assert_eq!((&replies[0]["successful"], &replies[0]["error"]), (&json!(false), &json!("403::handshake_denied")));
+    let ann = &mut clients[0];
+    let refused = (0..100).find_map(|n| {
+        let replies = ann.batch(json!([{"channel": format!("/new/{n}"), "data": 1}]));
+        (replies[0]["successful"] == false).then(|| replies[0]["error"].clone())
+    });
+    assert_eq!(refused, Some(json!("403:denied_by_limit:channel_create_denied")));
+    ann.publish("/new/0", json!(1));
+    ann.batch(json!([{"channel": "/meta/disconnect"}]));
+    late.handshake();
 }
 
 #[test]

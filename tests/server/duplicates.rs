@@ -67,6 +67,7 @@ fn case_65_an_invalid_second_connect_ends_the_held_one_too() {
     assert_eq!(held.response().expect("a response").status, 500);
 }
 
+/// [CN-13]
 #[test]
 fn a_connect_superseded_from_another_transport_is_answered_as_usual() {
     let server = Server::start(&[]);
@@ -77,7 +78,6 @@ fn a_connect_superseded_from_another_transport_is_answered_as_usual() {
     assert_eq!(held.messages()[0]["successful"], true);
 }
 
-/// Asserts what a second tab is told while the first one holds the only place of its browser.
 #[test]
 fn cases_75_to_77_a_second_tab_polls_until_the_first_is_gone() {
     let server = Server::start(&["bayeux.max_sessions_per_browser=1", "bayeux.timeout=20s"]);

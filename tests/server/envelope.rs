@@ -332,6 +332,50 @@ fn case_30_without_validation_any_id_passes() {
     assert_eq!(replies, json!([{"channel": "/a", "id": "<x>", "successful": true}]));
 }
 
+/// [EN-17]
+#[test]
+fn a_client_id_that_is_no_string_names_no_session() {
+    let server = Server::start(&[]);
+    let mut ann = LongPolling::ready(&server);
+    for client_id in [json!(5), json!(null), json!(["x"]), json!({"a": 1}), json!(true), json!("")] {
+        let replies = ann.batch(json!([{"channel": "/a", "id": "1", "clientId": client_id}]));
+        assert_eq!(
+            replies,
+            json!([{"channel": "/a", "id": "1", "successful": false, "error": "402::session_unknown"}])
+        );
+    }
+}
+
+/// [LP-12]
+#[test]
+fn the_body_of_an_error_is_a_short_text() {
+    let server = Server::start(&["bayeux.long_polling.max_message_size=2KiB"]);
+    let mut ann = LongPolling::ready(&server);
+    let long = "x".repeat(3000);
+    for body in ["", "null", "[1]", "[", &long] {
+        let response = ann.exchange(body);
+        assert!(response.status >= 400 && response.text().len() < 200, "{response:?}");
+        assert!(!response.text().contains("src/") && !response.text().contains('<'), "{response:?}");
+    }
+}
+
+/// [LP-9]
+#[test]
+fn a_long_answer_is_written_in_ascii() {
+    let server = Server::start(&[]);
+    let mut ann = LongPolling::subscribed(&server, "/a");
+    let mut bob = LongPolling::ready(&server);
+    for (text, is_ascii) in [("ä€😀".repeat(10), false), ("ä€😀".repeat(5000), true)] {
+        bob.publish("/a", json!(text));
+        let connect = json!([{"channel": "/meta/connect", "clientId": ann.id, "advice": {"timeout": 0}}]).to_string();
+        let response = ann.exchange(connect);
+        assert_eq!(response.body.is_ascii(), is_ascii);
+        let messages: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(messages[0], json!({"channel": "/a", "data": text}));
+    }
+}
+
+/// [LP-11]
 #[test]
 fn a_chunked_body_is_read_like_any_other() {
     let server = Server::start(&[]);

@@ -1,10 +1,12 @@
 //! `/meta/handshake`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::client::{LongPolling, MOUNT, WebSocket};
 use crate::support::http::{Request, Response};
-use crate::support::server::{Denial, Operation, Server};
+use crate::support::server::{Denial, Question, Server};
 
 const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","id":"1"}]"#;
 
@@ -87,7 +89,7 @@ fn case_35_a_handshake_with_the_cookie_keeps_it() {
 #[test]
 fn case_36_a_denied_handshake_says_not_to_come_back() {
     let server = Server::start(&[]);
-    server.deny(Operation::Handshake, Denial::default());
+    server.deny(Question::Handshake, Denial::default());
     let (response, messages) = handshake(&server);
     assert_eq!(
         messages,
@@ -103,7 +105,7 @@ fn case_36_a_denied_handshake_says_not_to_come_back() {
 fn case_37_advice_and_ext_of_the_policy_are_kept_in_a_denied_handshake() {
     let server = Server::start(&[]);
     let ext = json!({"com.example.auth": {"failed": true}});
-    server.deny(Operation::Handshake, Denial { reconnect: Some("handshake"), ext: Some(ext.clone()) });
+    server.deny(Question::Handshake, Denial { reconnect: Some("handshake"), ext: Some(ext.clone()) });
     let (_, messages) = handshake(&server);
     assert_eq!(
         messages,
@@ -147,6 +149,7 @@ fn case_40_two_handshakes_with_one_cookie_open_two_sessions() {
     second.publish("/a", json!(1));
 }
 
+/// Events of the first session still arrive on the socket ([WS-4]).
 #[test]
 fn case_41_a_second_handshake_rebinds_a_websocket() {
     let server = Server::start(&[]);
@@ -251,6 +254,38 @@ fn case_47_messages_queued_during_a_handshake_wait_for_the_first_connect() {
             {"channel": "/meta/connect", "id": "2", "successful": true},
         ])
     );
+}
+
+/// [HS-3]
+#[test]
+fn client_ids_are_32_hexadecimal_digits_and_differ() {
+    let server = Server::start(&[]);
+    let ids: BTreeSet<String> = (0..100).map(|_| LongPolling::handshaken(&server).id).collect();
+    assert_eq!(ids.len(), 100);
+    let is_hex = |id: &String| id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    assert!(ids.iter().all(is_hex), "{ids:?}");
+}
+
+/// [BR-6]
+#[test]
+fn a_browser_cookie_is_known_in_any_spelling() {
+    let server = Server::start(&["bayeux.max_sessions_per_browser=1", "bayeux.multi_session_interval=0s"]);
+    let mut first = LongPolling::ready(&server);
+    first.cookie = Some("BAYEUX_BROWSER=tab123".to_owned());
+    let _held = first.hold(&server);
+    for cookie in [
+        "BAYEUX_BROWSER=tab123",
+        "bayeux_browser=tab123",
+        "BAYEUX_BROWSER=\"tab123\"",
+        "other=1; BAYEUX_BROWSER=tab123; BAYEUX_BROWSER=tab456",
+    ] {
+        let mut second = LongPolling::new(&server);
+        second.cookie = Some(cookie.to_owned());
+        second.handshake();
+        assert_eq!(second.cookie.as_deref(), Some(cookie), "no other is set");
+        let replies = second.batch(json!([{"channel": "/meta/connect"}]));
+        assert_eq!(replies[0]["advice"]["multiple-clients"], true, "{cookie}");
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn case_136_an_allowed_origin_gets_cors_headers() {
     assert!(response.header("Vary").is_some_and(|vary| vary.to_ascii_lowercase().contains("origin")));
 }
 
+/// [OR-1], [OR-2]
 #[test]
 fn a_post_from_a_foreign_origin_is_refused_without_effect() {
     let server = Server::start(&[]);

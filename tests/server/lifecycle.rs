@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{LongPolling, WebSocket};
+use crate::support::http::Request;
 use crate::support::server::Server;
 
 const CONNECT: &str = "/meta/connect";
@@ -147,6 +148,36 @@ fn case_170_a_lazy_wildcard_makes_what_it_matches_lazy() {
     bob.publish("/foo/bar", json!(1));
     assert_eq!(held.messages(), json!([{"channel": "/foo/bar", "data": 1}, connected()]));
     assert!(published.elapsed() >= Duration::from_millis(400), "{:?}", published.elapsed());
+}
+
+/// [LZ-5]
+#[test]
+fn a_shorter_lazy_wait_brings_the_timer_forward() {
+    let server = Server::start(&[]);
+    server.lazy("/slow", Duration::from_secs(20));
+    server.lazy("/fast", Duration::from_millis(300));
+    let mut ann = LongPolling::subscribed(&server, "/slow");
+    ann.subscribe("/fast");
+    let mut held = ann.hold(&server);
+    let mut bob = LongPolling::ready(&server);
+    bob.batch(
+        json!([{"channel": "/slow", "data": 1}, {"channel": "/fast", "data": 2}, {"channel": "/slow", "data": 3}]),
+    );
+    let events =
+        [("/slow", 1), ("/fast", 2), ("/slow", 3)].map(|(channel, data)| json!({"channel": channel, "data": data}));
+    assert_eq!(held.messages(), json!([events[0], events[1], events[2], connected()]));
+}
+
+/// [SS-9]
+#[test]
+fn a_session_belongs_to_its_mount() {
+    let server = Server::start(&["mount.0.path=/cometd", "mount.1.path=/other"]);
+    let mut ann = LongPolling::ready(&server);
+    let publish = json!([{"channel": "/a", "id": "1", "clientId": ann.id}]).to_string();
+    let response = ann.exchange_request(&Request::post("/other", publish));
+    let replies: Value = serde_json::from_slice(&response.body).expect("JSON");
+    assert_eq!(replies, json!([{"channel": "/a", "id": "1", "successful": false, "error": "402::session_unknown"}]));
+    ann.publish("/a", json!(1));
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn case_106_data_may_be_null_or_missing() {
     assert_eq!(forwarded(&server, &json!({"channel": "/foo"})), json!([{"channel": "/foo"}]));
 }
 
+/// [EN-9]
 #[test]
 fn data_is_forwarded_token_by_token() {
     let server = Server::start(&[]);
@@ -57,6 +58,58 @@ fn data_is_forwarded_token_by_token() {
     assert_eq!(response.status, 200);
     let response = held.response().expect("a response");
     assert!(response.text().contains(data), "{}", response.text());
+}
+
+/// [LP-8]
+#[test]
+fn a_response_ends_at_the_limit_of_a_batch_and_the_rest_follows() {
+    let server = Server::start(&["bayeux.long_polling.max_batch_bytes=4KiB"]);
+    let mut ann = LongPolling::subscribed(&server, "/foo");
+    let mut bob = LongPolling::ready(&server);
+    let sizes = [1000, 1000, 1000, 1000, 1000, 9000, 1000];
+    for size in sizes {
+        bob.publish("/foo", json!("x".repeat(size)));
+    }
+    let mut seen = Vec::new();
+    let mut responses = 0;
+    while seen.len() < sizes.len() {
+        let events = ann.events();
+        let events = events.as_array().expect("an array");
+        assert!(!events.is_empty());
+        assert!(events.len() == 1 || serde_json::to_string(events).expect("JSON").len() <= 4096);
+        seen.extend(events.iter().map(|event| event["data"].as_str().expect("a text").len()));
+        responses += 1;
+    }
+    assert_eq!(seen, sizes);
+    assert!(responses >= 4, "{responses}");
+}
+
+/// [SC-9]
+#[test]
+fn names_below_sys_are_closed_to_clients() {
+    let server = Server::start(&[]);
+    let mut ann = LongPolling::subscribed(&server, "/**");
+    server.publish("/sys/internal", json!("hidden"));
+    server.publish("/seen", json!(1));
+    assert_eq!(ann.events(), json!([{"channel": "/seen", "data": 1}]));
+    for subscription in ["/sys/internal", "/sys/*", "/sys/**"] {
+        let replies = ann.batch(json!([{"channel": "/meta/subscribe", "subscription": subscription}]));
+        assert_eq!(replies[0]["successful"], false, "{subscription}");
+    }
+    let replies = ann.batch(json!([{"channel": "/sys/internal", "data": 1}]));
+    assert_eq!(replies[0]["successful"], false);
+}
+
+#[test]
+fn the_server_publishes_and_delivers_by_itself() {
+    let server = Server::start(&[]);
+    let ann = LongPolling::subscribed(&server, "/foo");
+    let mut held = ann.hold(&server);
+    server.publish("/foo", json!(1));
+    assert_eq!(held.messages()[0], json!({"channel": "/foo", "data": 1}));
+    let mut bob = WebSocket::ready(&server);
+    server.deliver(&bob.id, "/not/subscribed", json!({"a": 2}));
+    assert_eq!(bob.receive(), json!([{"channel": "/not/subscribed", "data": {"a": 2}}]));
 }
 
 #[test]
@@ -139,6 +192,7 @@ fn case_113_a_vetoed_message_is_deleted() {
     assert_eq!(ann.events(), json!([]));
 }
 
+/// [PB-10]
 #[test]
 fn messages_of_one_publisher_arrive_in_order() {
     let server = Server::start(&[]);

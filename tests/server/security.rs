@@ -1,9 +1,10 @@
 //! Policy and authorizers.
 
+use mirant::bayeux::Operation;
 use serde_json::{Value, json};
 
 use crate::support::client::LongPolling;
-use crate::support::server::{Denial, Operation, Server, Verdict};
+use crate::support::server::{Denial, Question, Server, Verdict};
 
 #[track_caller]
 fn publish(ann: &mut LongPolling, channel: &str, error: Option<&str>) {
@@ -89,7 +90,7 @@ fn case_193_advice_and_ext_of_a_policy_that_denies_are_kept() {
     for (operation, message, error) in cases {
         let server = Server::start(&[]);
         let mut ann = LongPolling::ready(&server);
-        server.deny(operation, denial());
+        server.deny(Question::Channel(operation), denial());
         let mut expected: Value = message.clone();
         expected["successful"] = json!(false);
         expected["error"] = json!(error);

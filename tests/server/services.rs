@@ -45,6 +45,15 @@ fn case_194_a_remote_call_is_answered_with_its_id_before_the_reply() {
     assert_eq!(bob.receive(), json!([reply]));
 }
 
+/// [SV-4]
+#[test]
+fn a_null_result_is_sent_as_null() {
+    let server = Server::start(&[]);
+    let mut ann = LongPolling::ready(&server);
+    let replies = ann.batch(json!([{"channel": "/service/call", "id": "7", "data": null}]));
+    assert_eq!(replies[0], json!({"channel": "/service/call", "id": "7", "successful": true, "data": null}));
+}
+
 #[test]
 fn case_195_a_failed_remote_call_is_answered_with_its_reason_as_data() {
     let server = Server::start(&[]);

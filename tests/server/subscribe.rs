@@ -181,6 +181,21 @@ fn case_103_a_session_subscribes_and_publishes_before_its_first_connect() {
     );
 }
 
+/// [CH-6]
+#[test]
+fn an_idle_channel_is_swept() {
+    let server = Server::start(&["bayeux.sweep_period=50ms"]);
+    let mut ann = LongPolling::ready(&server);
+    ann.publish("/seen", json!(1));
+    let mut bob = LongPolling::subscribed(&server, "/kept/child");
+    ann.publish("/kept", json!(1));
+    server.await_swept("/seen");
+    server.await_swept("/kept");
+    answered(&mut ann, UNSUBSCRIBE, &json!("/seen"), Some("400::channel_missing"));
+    ann.publish("/kept/child", json!(1));
+    assert_eq!(bob.events(), json!([{"channel": "/kept/child", "data": 1}]));
+}
+
 #[test]
 fn an_unsubscribed_channel_is_silent() {
     let server = Server::start(&[]);

@@ -159,20 +159,10 @@ fn case_145_an_empty_array_is_answered_and_what_is_no_batch_closes_the_socket() 
     let mut ann = WebSocket::ready(&server);
     assert_eq!(ann.batch(json!([])), json!([]));
     ann.expect_silence();
-    for (text, codes) in [
-        ("", &[1011][..]),
-        ("null", &[1011]),
-        ("1", &[1011]),
-        ("[1]", &[1011]),
-        ("[{", &[1007, 1011]),
-        ("[{}] x", &[1007, 1011]),
-        ("[{\"channel\":01}]", &[1007, 1011]),
-        ("[{\"channel\":\"/a\",}]", &[1007, 1011]),
-    ] {
+    for text in ["", " ", "null", "1", "[1]", "[{", "[{}] x", "[{}]//", "[{\"data\":01}]", "[{\"channel\":\"/a\",}]"] {
         let mut bob = WebSocket::ready(&server);
         bob.send_text(text);
-        let code = bob.close_code().expect("a close frame");
-        assert!(codes.contains(&code), "{text}: {code}");
+        assert_eq!(bob.close_code(), Some(1011), "{text}");
     }
     ann.expect_silence();
 }
