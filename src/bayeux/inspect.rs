@@ -42,10 +42,10 @@ impl<T: Clone + PartialEq> Engine<T> {
         self.channels.len()
     }
 
-    /// Whether a session is there.
+    /// Returns what hooks may know of a session that is there.
     #[must_use]
-    pub fn has_session(&self, id: SessionId) -> bool {
-        self.sessions.get(id).is_some()
+    pub fn view(&self, id: SessionId) -> Option<SessionView> {
+        self.sessions.get(id).map(|slot| *slot.view())
     }
 
     /// Returns one session.

@@ -82,10 +82,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         if batch.starts_expiry {
             session.start_expiry(now, config);
         }
-        let travels = if answers_handshake {
-            config.allow_message_delivery_during_handshake
-        } else {
-            !session.connect_only || answers_connect
+        let travels = match carrier {
+            // A local session is flushed like any other, or its handler would run here and there at once.
+            Transport::Local => false,
+            _ if answers_handshake => config.allow_message_delivery_during_handshake,
+            _ => !session.connect_only || answers_connect,
         };
         if travels && !(held && carrier.is_http()) {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::codec::string;
 use super::ids::SessionId;
 
 /// JSON text that is known to be one valid value.
@@ -71,6 +72,18 @@ impl<'a> Message<'a> {
     pub fn from_session(mut self, id: SessionId) -> Self {
         self.client = Client::Id(id);
         self
+    }
+
+    /// Reads `subscription`, one string or an array whose other elements are taken as text; `None` if it is neither.
+    #[must_use]
+    pub fn subscription_names(&self) -> Option<Vec<String>> {
+        let json = self.subscription.as_deref()?;
+        if let Some(name) = string(json) {
+            return Some(vec![name.into_owned()]);
+        }
+        let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+        let text = |json: &RawValue| string(json.get()).map_or_else(|| json.get().to_owned(), Cow::into_owned);
+        Some(elements.into_iter().map(text).collect())
     }
 
     /// Returns the channel's text, empty if there is none.

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::advice::{Advice, Reconnect};
 use super::channel::{ChannelKind, ChannelName};
-use super::codec::string;
 use super::context::Context;
 use super::engine::{CONNECT, DISCONNECT, Dirty, Engine, SUBSCRIBE, UNSUBSCRIBE, is_protocol_channel};
 use super::exchange::{Binding, Exchange, Fault, Handled, PendingConnect};
@@ -223,14 +222,10 @@ impl<T: Clone + PartialEq> Engine<T> {
 
     /// Reads `subscription`; every name is valid or none is used ([SB-3]).
     fn subscription(&self, message: &Message<'_>) -> Result<Vec<String>, Rejection> {
-        let Some(json) = &message.subscription else { return Err(Rejection::SubscriptionMissing) };
-        let names = if let Some(name) = string(json) {
-            vec![name.into_owned()]
-        } else {
-            let elements: Vec<&serde_json::value::RawValue> =
-                serde_json::from_str(json).map_err(|_| Rejection::SubscriptionInvalid)?;
-            elements.iter().map(|element| string(element.get()).unwrap_or(element.get().into()).into_owned()).collect()
-        };
+        if message.subscription.is_none() {
+            return Err(Rejection::SubscriptionMissing);
+        }
+        let names = message.subscription_names().ok_or(Rejection::SubscriptionInvalid)?;
         let longest = self.config.limits.max_channel_length;
         let valid = |name: &String| name.len() <= longest && ChannelName::normalize(name).is_ok();
         if names.iter().all(valid) { Ok(names) } else { Err(Rejection::SubscriptionInvalid) }

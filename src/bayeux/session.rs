@@ -156,6 +156,7 @@ pub(super) struct Session<T> {
     max_processing: Option<Duration>,
     /// The earliest entry this session has among the deadlines.
     armed: Option<Time>,
+    is_local: bool,
     /// Overrides the transport's `timeout`.
     pub(super) timeout: Option<Duration>,
     /// Overrides the transport's `interval`.
@@ -195,6 +196,7 @@ impl<T> Session<T> {
             last_seen: now,
             max_processing: config.max_processing,
             armed: None,
+            is_local: transport == Transport::Local,
             timeout: None,
             interval: None,
             max_interval: None,
@@ -314,8 +316,11 @@ impl<T> Session<T> {
         self.client_interval.or(self.interval).unwrap_or(config.interval)
     }
 
-    /// Starts the time after which the session ends unless it connects ([SS-1]).
+    /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]).
     pub(super) fn start_expiry(&mut self, now: Time, config: &TransportConfig) {
+        if self.is_local {
+            return;
+        }
         let grace = self.max_interval.unwrap_or(config.max_interval);
         self.expires = Some(now + self.effective_interval(config) + grace);
     }
@@ -366,6 +371,7 @@ impl<T> Session<T> {
         let held = self.held.as_ref().filter(|held| held.resume.is_none()).map(|held| held.deadline);
         let lazy = self.lazy_at.filter(|_| !self.lazy_due);
         let processing = match self.expires {
+            None if self.is_local => None,
             None => self.max_processing.map(|limit| self.last_seen + limit),
             Some(_) => None,
         };
@@ -394,7 +400,9 @@ impl<T> Session<T> {
 
     /// Whether the session has been silent for too long while a connect is in progress ([SS-5]).
     pub(super) fn has_stalled(&self, now: Time) -> bool {
-        self.expires.is_none() && self.max_processing.is_some_and(|limit| self.last_seen + limit <= now)
+        !self.is_local
+            && self.expires.is_none()
+            && self.max_processing.is_some_and(|limit| self.last_seen + limit <= now)
     }
 
     /// Adds a subscription; false if it was there.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::bayeux::config::QueueOverflow;
-use crate::bayeux::peer::Transport;
+use crate::bayeux::Transport;
 
 /// A file of its own for one test; removed when dropped.
 struct Written(PathBuf);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::sections::{SameSite, Secret};
 use crate::bayeux::config::QueueOverflow;
-use crate::bayeux::peer::Transport;
+use crate::bayeux::Transport;
 
 pub(super) const ADDRESS: &str = "address and port such as `127.0.0.1:8080` or `[::1]:8080`";
 pub(super) const OPTIONAL_ADDRESS: &str = "address and port such as `127.0.0.1:8081`, or `off`";

@@ -1,0 +1,156 @@
+//! [`Pending`] and [`Outlet`]: how what became sendable leaves.
+//!
+//! Whoever made sessions sendable flushes them, once each, when the request or read burst at hand has been processed.
+//! No task is woken for a delivery; an outlet that cannot be written to at once wakes its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bayeux::{Dirty, Release};
+
+use super::{Node, Session};
+
+/// Sessions flushed before a task lets others run.
+const FLUSHES_PER_TURN: usize = 256;
+
+/// How long a task flushes before it lets others run.
+const TURN: Duration = Duration::from_micros(300);
+
+/// Turns are timed after this many flushes only, because reading the clock costs as much as a small flush.
+const FLUSHES_PER_READING: usize = 16;
+
+/// What a session may be written through: a connection, a held request, or a callback.
+pub trait Outlet: Send + Sync + 'static {
+    /// Takes what the session has for this outlet and writes it without waiting.
+    ///
+    /// The order of locks is the connection's writer lock, then [`Engine::take`](crate::bayeux::Engine::take).
+    fn flush(&self, node: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed;
+
+    /// Ends a connect that was held through this outlet.
+    fn release(&self, node: &Arc<Node>, release: Release);
+}
+
+/// What became of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything was written, or the outlet's own task does the rest.
+    Done,
+    /// The session has another outlet now.
+    Moved,
+}
+
+/// A shared outlet; two are equal if they are the same.
+#[derive(Clone)]
+pub struct OutletRef(Arc<dyn Outlet>);
+
+impl OutletRef {
+    /// Shares an outlet.
+    #[must_use]
+    pub fn new(outlet: Arc<dyn Outlet>) -> Self {
+        Self(outlet)
+    }
+}
+
+impl PartialEq for OutletRef {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+impl std::fmt::Debug for OutletRef {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "OutletRef({:p})", Arc::as_ptr(&self.0))
+    }
+}
+
+/// The sessions that one call made sendable.
+///
+/// Dropping it hands what has not been flushed to a task of the node, so that a publisher which vanishes in the middle
+/// of a fan-out silences nobody.
+pub struct Pending {
+    node: Arc<Node>,
+    dirty: Dirty<OutletRef>,
+    /// How many sessions of the list have been flushed.
+    flushed: usize,
+}
+
+impl Pending {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self { node, dirty: Dirty::default(), flushed: 0 }
+    }
+
+    /// The list, for calls of the engine.
+    pub fn dirty(&mut self) -> &mut Dirty<OutletRef> {
+        &mut self.dirty
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Flushes every session and lets other tasks run now and then.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has not been flushed when the future is dropped is flushed by a task of the node.
+    pub async fn flush(mut self) {
+        self.flush_list().await;
+    }
+
+    /// Flushes every session on the list and empties it, for a caller that goes on using it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`flush`](Self::flush), once the list itself is dropped.
+    pub async fn flush_list(&mut self) {
+        while !self.turn() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Flushes every session without letting other tasks run, for callers that cannot wait.
+    pub fn flush_now(mut self) {
+        while !self.turn() {}
+    }
+
+    /// Flushes for one turn; true if nothing is left.
+    fn turn(&mut self) -> bool {
+        for (outlet, release) in self.dirty.releases.drain(..) {
+            outlet.0.release(&self.node, release);
+        }
+        let started = Instant::now();
+        for count in 1..=FLUSHES_PER_TURN {
+            let Some(session) = self.dirty.sessions.get(self.flushed) else {
+                self.dirty.sessions.clear();
+                self.flushed = 0;
+                return self.dirty.is_empty();
+            };
+            self.flushed += 1;
+            flush_session(&self.node, session);
+            if count % FLUSHES_PER_READING == 0 && started.elapsed() >= TURN {
+                break;
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.dirty.sessions.drain(..self.flushed);
+        if !self.dirty.is_empty() {
+            self.node.flush_later(std::mem::take(&mut self.dirty));
+        }
+    }
+}
+
+/// Flushes one session through the outlet it has at this moment.
+fn flush_session(node: &Arc<Node>, session: &Arc<Session>) {
+    while let Some(outlet) = node.engine().outlet(session) {
+        if outlet.0.flush(node, session, &outlet) == Flushed::Done {
+            return;
+        }
+    }
+}

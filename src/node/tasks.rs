@@ -1,0 +1,75 @@
+//! [`Tasks`]: the one way to spawn; every task has a name, is counted and hears when to stop.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// The tasks of one node.
+#[derive(Debug)]
+pub struct Tasks {
+    running: Arc<AtomicUsize>,
+    stop: watch::Sender<bool>,
+}
+
+/// Counts one running task, also if it panics or is dropped.
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self { running: Arc::new(AtomicUsize::new(0)), stop: watch::Sender::new(false) }
+    }
+
+    /// Runs `future` as a task; a panic ends this task alone and is logged by the process's panic hook.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let running = Running(Arc::clone(&self.running));
+        // Boxed, because a wrapping future would hold room for the inner one twice.
+        let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
+        tokio::spawn(async move {
+            future.await;
+            drop(running);
+            tracing::trace!(task = name, "task ended");
+        });
+    }
+
+    /// How many tasks run.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Returns what tells a task to stop: it waits until the value is true.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Tells every task to stop.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until at most `remaining` tasks run, at most `limit`; false if more still do.
+    pub async fn wait(&self, remaining: usize, limit: Duration) -> bool {
+        let waiting = async {
+            while self.count() > remaining {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(limit, waiting).await.is_ok()
+    }
+}
