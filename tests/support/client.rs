@@ -17,10 +17,11 @@ pub(crate) const MOUNT: &str = "/cometd";
 fn signed(messages: &Value, client_id: &str) -> Value {
     let sign = |message: &Value| {
         let mut message = message.clone();
-        if let Some(object) = message.as_object_mut() {
-            if object.get("channel") != Some(&json!("/meta/handshake")) && !object.contains_key("clientId") {
-                object.insert("clientId".to_owned(), json!(client_id));
-            }
+        if let Some(object) = message.as_object_mut()
+            && object.get("channel") != Some(&json!("/meta/handshake"))
+            && !object.contains_key("clientId")
+        {
+            object.insert("clientId".to_owned(), json!(client_id));
         }
         message
     };
