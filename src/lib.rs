@@ -18,4 +18,8 @@ pub mod pages;
 #[cfg(feature = "server")]
 pub mod policy;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod transport;
+#[cfg(feature = "server")]
 pub mod web;

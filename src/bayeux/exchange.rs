@@ -106,6 +106,8 @@ pub struct Batch {
     pub together: bool,
     /// Whether writing it starts the expiry of the session.
     pub starts_expiry: bool,
+    /// Whether the session has more to write at once.
+    pub more: bool,
 }
 
 impl Batch {
@@ -113,6 +115,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handshake.is_none() && self.events.is_empty() && self.replies.is_empty() && self.connect.is_empty()
+    }
+
+    /// Whether it is a single event that a stream sends as the frame it is.
+    #[must_use]
+    pub fn is_one_event(&self) -> bool {
+        self.events.len() == 1 && self.handshake.is_none() && self.replies.is_empty() && self.connect.is_empty()
     }
 
     /// Empties the batch and keeps its memory.
@@ -123,6 +131,7 @@ impl Batch {
         self.connect.clear();
         self.together = false;
         self.starts_expiry = false;
+        self.more = false;
     }
 
     /// Appends everything as one JSON array, the body of an HTTP response.

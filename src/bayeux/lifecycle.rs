@@ -95,7 +95,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
             batch.together = session.connect_only;
         }
-        let resumed = if carrier.is_http() { None } else { session.resumed() };
+        let resumed = if carrier.is_http() { None } else { session.resumed(config) };
         let marked = !answers_handshake && session.mark_dirty();
         let at = session.rearm();
         drop(session);
@@ -232,6 +232,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             held
         });
         batch.starts_expiry = due.is_some();
+        batch.more = session.is_sendable();
         let at = session.rearm();
         drop(session);
         if let Some(at) = at {
@@ -254,10 +255,17 @@ impl<T: Clone + PartialEq> Engine<T> {
         self.arm(slot);
     }
 
-    /// Puts publications that were taken and could not be written back at the head of the queue.
+    /// Puts publications of a lost response back at the head of the queue, and the session on the list if another
+    /// outlet waits for them ([LP-10]).
     pub fn put_back(&self, slot: &Arc<Slot<T>>, publications: Vec<Shared>, dirty: &mut Dirty<T>) {
-        slot.session.lock().put_back(publications);
+        self.give_back(slot, publications);
         self.mark(slot, dirty);
+    }
+
+    /// Puts publications that did not fit into a stream back at the head of the queue; whoever owns the stream takes
+    /// them again when there is room.
+    pub fn give_back(&self, slot: &Slot<T>, publications: Vec<Shared>) {
+        slot.session.lock().put_back(publications);
     }
 
     /// Tells that an outlet is gone: the connection is closed, or the held request was dropped.
@@ -477,14 +485,17 @@ impl<T: Clone + PartialEq> Session<T> {
     }
 
     /// Lets go of a held connect that is to be answered on the stream that finishes an exchange.
-    fn resumed(&mut self) -> Option<Box<Held>> {
-        self.held.take_if(|held| held.resume == Some(Resume::Ended))
+    fn resumed(&mut self, config: &TransportConfig) -> Option<Box<Held>> {
+        let mut held = self.held.take_if(|held| held.resume == Some(Resume::Ended))?;
+        self.advise(&mut held, config);
+        Some(held)
     }
 
     /// Writes the advice that is due into the reply of a connect that was held ([CN-9]).
     fn advise(&mut self, held: &mut Held, config: &TransportConfig) {
         let advice = if held.resume == Some(Resume::Ended) {
-            Some(Advice::only(Reconnect::None))
+            let due = self.take_advice(held.carrier, config);
+            Some(Advice { reconnect: Reconnect::None, ..due.unwrap_or(Advice::only(Reconnect::None)) })
         } else if held.crowded {
             Some(self.crowded_advice(held.carrier, config))
         } else {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::bayeux::config::QueueOverflow;
 use crate::bayeux::Transport;
+use crate::bayeux::config::QueueOverflow;
 
 /// A file of its own for one test; removed when dropped.
 struct Written(PathBuf);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::sections::{SameSite, Secret};
-use crate::bayeux::config::QueueOverflow;
 use crate::bayeux::Transport;
+use crate::bayeux::config::QueueOverflow;
 
 pub(super) const ADDRESS: &str = "address and port such as `127.0.0.1:8080` or `[::1]:8080`";
 pub(super) const OPTIONAL_ADDRESS: &str = "address and port such as `127.0.0.1:8081`, or `off`";

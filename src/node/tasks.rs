@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -44,6 +44,27 @@ impl Tasks {
             drop(running);
             tracing::trace!(task = name, "task ended");
         });
+    }
+
+    /// Runs `future` as a task whose polls are counted.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn spawn_counted(
+        &self,
+        name: &'static str,
+        polls: Arc<AtomicU64>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut future = Box::pin(future);
+        self.spawn(
+            name,
+            std::future::poll_fn(move |context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                future.as_mut().poll(context)
+            }),
+        );
     }
 
     /// How many tasks run.

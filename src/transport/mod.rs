@@ -1,0 +1,105 @@
+//! Bayeux connection types over HTTP and WebSocket: they move bytes between `web` and [`Node`].
+//!
+//! The central type is [`Mount`], one path where Bayeux is served. It judges the origin of a request and gives it to
+//! `long_polling` or `websocket`. Both read messages, hand them to [`Node::receive`], and implement
+//! [`Outlet`](crate::node::Outlet), through which publications reach the client later.
+//!
+//! **Must not know**: policies, administration, settings files, and any rule of the protocol: what a message means is
+//! the engine's business.
+//!
+//! Start reading at [`Mount::serve`]; who may write to a socket is in `writer.rs`, why a request waits in `held.rs`.
+
+mod connections;
+mod encode;
+mod held;
+mod long_polling;
+mod websocket;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bayeux::{HttpVersion, MountId, Peer, Transport};
+use crate::node::Node;
+use crate::web::body::BodyLimits;
+use crate::web::cookie::CookieJar;
+use crate::web::origin::AllowedOrigins;
+use crate::web::{HeaderValue, Method, Request, Response, StatusCode, Version, response, upgrade};
+
+pub use connections::{Connections, Traffic};
+
+/// Longest browser id that is taken from a cookie; longer ones count as none.
+const BROWSER_ID_MAX: usize = 64;
+
+/// Options of the transports that are not the engine's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which pages of other origins may use this server.
+    pub origins: AllowedOrigins,
+    /// Limits of long-polling request bodies.
+    pub body: BodyLimits,
+    /// The cookie that names the browser.
+    pub browser_cookie: CookieJar,
+    /// Most bytes of a WebSocket message.
+    pub max_message_size: usize,
+    /// How long a WebSocket may be silent before it is closed.
+    pub idle_timeout: Duration,
+    /// The subprotocol that WebSocket clients must offer.
+    pub protocol: Option<HeaderValue>,
+}
+
+/// One path where Bayeux is served.
+pub struct Mount {
+    node: Arc<Node>,
+    id: MountId,
+    options: Options,
+    connections: Arc<Connections>,
+}
+
+impl Mount {
+    /// Makes a mount; `connections` may be shared by several.
+    #[must_use]
+    pub fn new(node: Arc<Node>, id: MountId, options: Options, connections: Arc<Connections>) -> Self {
+        Self { node, id, options, connections }
+    }
+
+    /// Answers a request to the mount's path or below; what follows the path has no meaning ([LP-1], [WS-1]).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets go of a held connect; nothing that was queued is lost.
+    pub async fn serve(self: Arc<Self>, request: Request) -> Response {
+        let admitted = match self.options.origins.judge(&request) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                tracing::warn!(peer = %request.remote(), "{refusal}");
+                return refusal.response();
+            }
+        };
+        if AllowedOrigins::is_preflight(&request) {
+            return self.options.origins.preflight(&request);
+        }
+        let allowed = &self.node.engine().config().allowed_transports;
+        let mut response = if upgrade::is_requested(&request) && allowed.contains(&Transport::WebSocket) {
+            websocket::upgrade(&self, request)
+        } else if request.method() == Method::POST && allowed.contains(&Transport::LongPolling) {
+            long_polling::serve(&self, request).await
+        } else {
+            response::text(StatusCode::BAD_REQUEST, "Unknown Bayeux transport: send a POST or a WebSocket upgrade.")
+        };
+        admitted.add_headers(&mut response);
+        response
+    }
+
+    /// Describes who sent a request.
+    fn peer(&self, request: &Request, transport: Transport) -> Peer {
+        let browser = self.options.browser_cookie.read(request.headers());
+        Peer {
+            transport,
+            mount: self.id,
+            address: Some(request.remote().ip()),
+            browser: browser.filter(|id| !id.is_empty() && id.len() <= BROWSER_ID_MAX).map(Arc::from),
+            http: if request.version() == Version::HTTP_2 { HttpVersion::Two } else { HttpVersion::One },
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! `websocket`: one connection with its reader, its task, and its life from upgrade to close.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::bayeux::{DecodeError, Peer, Release, Transport, decode};
+use crate::node::{Binding, Flushed, Node, Outlet, OutletRef, Pending, Session};
+use crate::web::websocket::{CloseCode, CloseReason, FrameDecoder, Incoming, encode_close, encode_pong, encode_text};
+use crate::web::{Request, Response, upgrade as handshake};
+
+use super::Mount;
+use super::encode;
+use super::writer::{Moved, Writer, Wrote, with_scratch};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How long a closing connection may take to be closed by the other side as well.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read and thrown away while a connection is closing.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+thread_local! {
+    /// Read buffers that no connection of this thread is using; an idle connection has none.
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers a thread keeps.
+const BUFFERS_MAX: usize = 4;
+
+/// One WebSocket of a client.
+pub(super) struct Connection {
+    mount: Arc<Mount>,
+    stream: TcpStream,
+    peer: Peer,
+    writer: Mutex<Writer>,
+    /// Wakes the connection's task: the socket is full or broken, or somebody wants it closed.
+    wake: Notify,
+    close: Mutex<Option<Close>>,
+    /// When something was last received, in the node's milliseconds.
+    active_at: AtomicU64,
+}
+
+/// A close frame to send.
+#[derive(Clone, Copy, Debug)]
+struct Close {
+    code: Option<CloseCode>,
+    text: &'static str,
+}
+
+impl From<CloseReason> for Close {
+    fn from(reason: CloseReason) -> Self {
+        Self { code: Some(reason.code), text: reason.text }
+    }
+}
+
+/// Answers an upgrade; the connection begins when the answer is written.
+pub(super) fn upgrade(mount: &Arc<Mount>, mut request: Request) -> Response {
+    let peer = mount.peer(&request, Transport::WebSocket);
+    let (response, handover) = match handshake::accept(&mut request, mount.options.protocol.as_ref()) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return refusal.response(),
+    };
+    let mount = Arc::clone(mount);
+    let node = Arc::clone(&mount.node);
+    node.tasks().spawn("upgrade", async move {
+        match handover.take_stream().await {
+            Ok((stream, read)) => {
+                let polls = Arc::clone(&mount.connections.counters().polls);
+                let tasks = Arc::clone(&mount.node);
+                // A task of its own, so that what the upgrade needed is freed.
+                tasks.tasks().spawn_counted("websocket", polls, Connection::run(mount, stream, peer, read.to_vec()));
+            }
+            Err(error) => tracing::debug!(%error, "upgrade failed"),
+        }
+    });
+    response
+}
+
+impl Connection {
+    /// Serves a connection until it ends; `read` was received together with the upgrade.
+    async fn run(mount: Arc<Mount>, stream: TcpStream, peer: Peer, read: Vec<u8>) {
+        let connection = Arc::new(Self {
+            active_at: AtomicU64::new(mount.node.now().as_millis()),
+            mount,
+            stream,
+            peer,
+            writer: Mutex::default(),
+            wake: Notify::new(),
+            close: Mutex::new(None),
+        });
+        let key = connection.mount.connections.add(&connection);
+        let me = OutletRef::new(Arc::clone(&connection) as _);
+        let ending = Ending { connection: &connection, me: &me, key };
+        let mut reader =
+            Reader { decoder: FrameDecoder::new(connection.mount.options.max_message_size), binding: Binding::Open };
+        let close = connection.serve(&me, &mut reader, read).await;
+        drop(reader);
+        if let Some(close) = close {
+            Box::pin(connection.close_gently(close)).await;
+        }
+        drop(ending);
+    }
+
+    /// Reads and writes until the connection is to be closed, or is gone.
+    async fn serve(&self, me: &OutletRef, reader: &mut Reader, mut read: Vec<u8>) -> Option<Close> {
+        if !read.is_empty()
+            && let Err(close) = Box::pin(self.process(me, reader, &mut read)).await
+        {
+            return Some(close);
+        }
+        drop(read);
+        loop {
+            if let Some(close) = *self.close.lock() {
+                return Some(close);
+            }
+            if !self.writer.lock().is_free() {
+                match self.drain(me).await {
+                    Wrote::Dead => return None,
+                    Wrote::Full | Wrote::All => continue,
+                }
+            }
+            let is_readable = tokio::select! {
+                readable = self.stream.readable() => readable.is_ok(),
+                () = self.wake.notified() => continue,
+            };
+            if !is_readable {
+                return None;
+            }
+            let mut buffer = take_buffer();
+            let outcome = match self.stream.try_read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => {
+                    self.active_at.store(self.mount.node.now().as_millis(), Ordering::Relaxed);
+                    // Boxed, so that an idle connection is no larger than it must be.
+                    Box::pin(self.process(me, reader, &mut buffer[..count])).await
+                }
+                Err(error) if is_temporary(&error) => Ok(()),
+                Err(_) => return None,
+            };
+            give_buffer(buffer);
+            if let Err(close) = outcome {
+                return Some(close);
+            }
+        }
+    }
+
+    /// Handles everything that one read brought, and flushes once at its end.
+    async fn process(&self, me: &OutletRef, reader: &mut Reader, mut input: &mut [u8]) -> Result<(), Close> {
+        let mut pending = self.mount.node.pending();
+        let outcome = self.process_frames(me, reader, &mut input, &mut pending).await;
+        pending.flush().await;
+        outcome
+    }
+
+    async fn process_frames(
+        &self,
+        me: &OutletRef,
+        reader: &mut Reader,
+        input: &mut &mut [u8],
+        pending: &mut Pending,
+    ) -> Result<(), Close> {
+        while let Some(incoming) = reader.decoder.next(input)? {
+            match incoming {
+                Incoming::Text(text) => self.text(me, &text, &mut reader.binding, pending).await?,
+                // CometD ignores binary messages, and pongs need no answer.
+                Incoming::Binary(_) | Incoming::Pong(_) => {}
+                Incoming::Ping(payload) => {
+                    let mut pong = Vec::new();
+                    encode_pong(&mut pong, &payload);
+                    self.write(&pong).await?;
+                }
+                Incoming::Close { code, .. } => return Err(Close { code, text: "" }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles one frame of messages.
+    async fn text(
+        &self,
+        me: &OutletRef,
+        text: &str,
+        binding: &mut Binding,
+        pending: &mut Pending,
+    ) -> Result<(), Close> {
+        let node = &self.mount.node;
+        let messages = decode(text, &node.engine().config().limits).map_err(refuse)?;
+        if messages.is_empty() {
+            // Faye's keep-alive ([EN-14]).
+            let mut empty = Vec::new();
+            encode_text(&mut empty, b"[]");
+            return self.write(&empty).await;
+        }
+        let received = node.receive(self.peer.clone(), me.clone(), binding.clone(), messages, pending).await;
+        let incoming = received.map_err(|fault| {
+            tracing::debug!(%fault, "websocket closed");
+            Close { code: Some(CloseCode::Error), text: "bad request" }
+        })?;
+        // A client that does not read gets no answers to pile up: its next frame waits for its last answer.
+        self.wait_until_free(me).await?;
+        let mut writer = self.writer.lock();
+        let counters = self.mount.connections.counters();
+        let (wrote, bound) = with_scratch(|batch, bytes| {
+            let (_, bound) = incoming.finish(batch);
+            bytes.clear();
+            encode::frames(batch, node.engine().config().websocket.messages_per_frame, bytes);
+            let wrote = if bytes.is_empty() { Wrote::All } else { writer.write(&self.stream, counters, bytes) };
+            (wrote, bound)
+        });
+        self.remember(&mut writer, &bound);
+        *binding = bound;
+        drop(writer);
+        self.need_task(wrote);
+        Ok(())
+    }
+
+    /// Notes a session that may be written to through this connection.
+    fn remember(&self, writer: &mut Writer, binding: &Binding) {
+        let Binding::Session(session) = binding else { return };
+        if !writer.sessions.iter().any(|known| Arc::ptr_eq(known, session)) {
+            writer.sessions.retain(|known| self.mount.node.engine().view(known.id()).is_some());
+            writer.sessions.push(Arc::clone(session));
+        }
+    }
+
+    /// Writes a frame of the connection's own.
+    async fn write(&self, frame: &[u8]) -> Result<(), Close> {
+        let wrote = self.writer.lock().write(&self.stream, self.mount.connections.counters(), frame);
+        self.need_task(wrote);
+        // A client that floods with pings and never reads would otherwise pile up pongs.
+        if wrote == Wrote::Full {
+            self.wait_for_room().await;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_free(&self, me: &OutletRef) -> Result<(), Close> {
+        while !self.writer.lock().is_free() {
+            if let Some(close) = *self.close.lock() {
+                return Err(close);
+            }
+            if self.drain(me).await == Wrote::Dead {
+                return Err(Close { code: None, text: "" });
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&self) {
+        tokio::select! {
+            _ = self.stream.writable() => {}
+            () = self.wake.notified() => {}
+        }
+    }
+
+    /// Waits until the socket takes more, writes the rest, and then what every session of this connection has.
+    async fn drain(&self, me: &OutletRef) -> Wrote {
+        if self.writer.lock().is_dead() {
+            return Wrote::Dead;
+        }
+        self.wait_for_room().await;
+        let counters = self.mount.connections.counters();
+        let mut writer = self.writer.lock();
+        let mut wrote = writer.write_rest(&self.stream, counters);
+        let sessions = writer.sessions.clone();
+        for session in &sessions {
+            if wrote != Wrote::All {
+                break;
+            }
+            wrote = writer.flush(&self.stream, counters, &self.mount.node, session, me).unwrap_or(Wrote::All);
+        }
+        wrote
+    }
+
+    /// Wakes the connection's task if the writer alone cannot go on.
+    fn need_task(&self, wrote: Wrote) {
+        if wrote != Wrote::All {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks the connection's task to close it.
+    pub(super) fn request_close(&self, code: CloseCode, text: &'static str) {
+        self.close.lock().get_or_insert(Close { code: Some(code), text });
+        self.wake.notify_one();
+    }
+
+    /// Whether nothing was received for the mount's `idle_timeout`.
+    pub(super) fn is_idle(&self) -> bool {
+        let silent = self.mount.node.now().as_millis().saturating_sub(self.active_at.load(Ordering::Relaxed));
+        u128::from(silent) >= self.mount.options.idle_timeout.as_millis()
+    }
+
+    /// Sends a close frame and reads until the other side closes too, so that it is not lost to a reset.
+    async fn close_gently(&self, close: Close) {
+        let mut frame = Vec::new();
+        encode_close(&mut frame, close.code, close.text);
+        let closing = async {
+            let counters = self.mount.connections.counters();
+            let mut wrote = self.writer.lock().write(&self.stream, counters, &frame);
+            while wrote == Wrote::Full {
+                if self.stream.writable().await.is_err() {
+                    return;
+                }
+                wrote = self.writer.lock().write_rest(&self.stream, counters);
+            }
+            self.writer.lock().kill();
+            if socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write).is_err() {
+                return;
+            }
+            let mut buffer = take_buffer();
+            let mut read = 0;
+            while read < LINGER_BYTES_MAX && self.stream.readable().await.is_ok() {
+                match self.stream.try_read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => read += count,
+                    Err(error) if is_temporary(&error) => {}
+                    Err(_) => break,
+                }
+            }
+            give_buffer(buffer);
+        };
+        // Whoever does not close in time is cut off.
+        let _ = tokio::time::timeout(LINGER, closing).await;
+    }
+}
+
+/// What only the connection's own reader uses.
+struct Reader {
+    decoder: FrameDecoder,
+    binding: Binding,
+}
+
+/// Takes leave of the connection, however its task ends.
+struct Ending<'c> {
+    connection: &'c Arc<Connection>,
+    me: &'c OutletRef,
+    key: u64,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let Connection { mount, writer, .. } = &**self.connection;
+        let sessions = {
+            let mut writer = writer.lock();
+            writer.kill();
+            std::mem::take(&mut writer.sessions)
+        };
+        for session in &sessions {
+            mount.node.engine().detach(mount.node.now(), session, self.me);
+        }
+        mount.connections.remove(self.key);
+    }
+}
+
+impl Outlet for Connection {
+    fn flush(&self, node: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed {
+        let mut writer = self.writer.lock();
+        // Whoever finds a rest leaves the queue alone: the connection's task takes from it when there is room.
+        if !writer.is_free() {
+            return Flushed::Done;
+        }
+        let wrote = writer.flush(&self.stream, self.mount.connections.counters(), node, session, me);
+        drop(writer);
+        match wrote {
+            Err(Moved) => Flushed::Moved,
+            Ok(wrote) => {
+                self.need_task(wrote);
+                Flushed::Done
+            }
+        }
+    }
+
+    fn release(&self, _: &Arc<Node>, release: Release) {
+        match release {
+            Release::Answer(replies) => {
+                let mut frame = Vec::new();
+                let payload = [b"[", replies.as_slice(), b"]"].concat();
+                encode_text(&mut frame, &payload);
+                let wrote = self.writer.lock().write(&self.stream, self.mount.connections.counters(), &frame);
+                self.need_task(wrote);
+            }
+            Release::Destroy => self.request_close(CloseCode::Normal, "Destroy"),
+            Release::Status(_) => {}
+        }
+    }
+}
+
+/// How CometD closes a connection whose frame it cannot use ([WS-10], [WS-11]).
+fn refuse(error: DecodeError) -> Close {
+    match error {
+        DecodeError::Syntax => Close { code: Some(CloseCode::Error), text: "not JSON" },
+        DecodeError::NotMessages => Close { code: Some(CloseCode::Error), text: "not messages" },
+        DecodeError::TooMany => Close { code: Some(CloseCode::Size), text: "too many messages" },
+        DecodeError::TooDeep => Close { code: Some(CloseCode::Size), text: "nested too deep" },
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn take_buffer() -> Vec<u8> {
+    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; READ_BYTES])
+}
+
+fn give_buffer(buffer: Vec<u8>) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        if buffers.len() < BUFFERS_MAX {
+            buffers.push(buffer);
+        }
+    });
+}

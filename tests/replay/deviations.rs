@@ -1,0 +1,121 @@
+//! What may differ from a recording, and what may not although it looks alike.
+
+use super::playback::Playback;
+use super::support::replay::replay;
+use super::support::subject::Scope;
+use super::support::transcript::Conversation;
+
+/// Returns the deviations that a server needs which behaves as in `actual`, or the failure; both without their heads.
+fn played(head: &str, expected: &str, actual: &str) -> Result<Vec<&'static str>, String> {
+    let parse = |lines: &str| {
+        let text = format!("# origin: recorded | test\n# settings: timeout=5s\n{head}\n{lines}");
+        Conversation::parse(&text).expect("the conversation is well-formed")
+    };
+    let used = replay(&parse(expected), &mut Playback::of(&parse(actual), Scope::Wire));
+    used.map(|used| used.into_iter().collect()).map_err(|failure| failure.to_string())
+}
+
+#[test]
+fn fewer_transports_may_be_offered_in_the_same_order() {
+    let offer =
+        |list: &str| format!("@0 > A.1 POST /cometd [{{}}]\n@1 < A.1 [{{\"supportedConnectionTypes\":{list}}}]\n");
+    let recorded = offer(r#"["websocket","long-polling","callback-polling"]"#);
+    assert_eq!(played("", &recorded, &offer(r#"["websocket","long-polling"]"#)).unwrap(), ["offered-transports"]);
+    assert_eq!(played("", &recorded, &recorded).unwrap().len(), 0);
+    for other in [r#"["long-polling","websocket"]"#, "[]", r#"["websocket","eventsource"]"#, "\"websocket\""] {
+        assert!(played("", &recorded, &offer(other)).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_failure_tells_what_no_deviation_explains() {
+    let offer = |list: &str, id: u8| {
+        format!("@0 > A.1 POST /cometd [{{}}]\n@1 < A.1 [{{\"supportedConnectionTypes\":{list},\"zid\":{id}}}]\n")
+    };
+    let failure = played("", &offer(r#"["websocket","long-polling"]"#, 1), &offer(r#"["websocket"]"#, 2)).unwrap_err();
+    assert!(failure.contains("[0].zid: expected 1, got 2"), "{failure}");
+}
+
+#[test]
+fn what_was_written_for_our_server_is_met_exactly() {
+    let offer = |list: &str| {
+        let lines = format!("@0 > A [{{}}]\n@1 < A [{{\"supportedConnectionTypes\":{list}}}]\n");
+        Conversation::parse(&format!("# origin: written | test\n{lines}")).unwrap()
+    };
+    let (asked, got) = (offer(r#"["websocket","long-polling"]"#), offer(r#"["websocket"]"#));
+    assert!(replay(&asked, &mut Playback::of(&got, Scope::Wire)).is_err());
+}
+
+#[test]
+fn a_session_is_found_without_a_cookie() {
+    let connect = |advice: &str, reply: &str| {
+        format!(
+            "@0 > A.1 POST /cometd [{{\"id\":\"1\",\"channel\":\"/meta/connect\"{advice}}}]\n\
+            @1 < A.1 [{{\"id\":\"1\",\"channel\":\"/meta/connect\",{reply}}}]\n"
+        )
+    };
+    let refusal =
+        r#""successful":false,"error":"402::session_unknown","advice":{"reconnect":"handshake","interval":0}"#;
+    let success = r#""successful":true"#;
+    let advised = r#""successful":true,"advice":{"reconnect":"retry","interval":0,"timeout":5000}"#;
+    let asking = r#","advice":{"timeout":0}"#;
+    let without = "# cookies: none\n";
+    assert_eq!(played(without, &connect("", refusal), &connect("", success)).unwrap(), ["session-without-cookie"]);
+    assert!(played(without, &connect(asking, refusal), &connect(asking, advised)).is_ok());
+    assert!(played(without, &connect(asking, refusal), &connect(asking, success)).is_err(), "the advice is missing");
+    assert!(played("", &connect("", refusal), &connect("", success)).is_err(), "this client has a cookie");
+}
+
+#[test]
+fn a_connect_left_behind_on_another_transport_ends_well() {
+    let asked = "@0 > A.1 POST /cometd [{\"id\":\"6\",\"channel\":\"/meta/connect\"}]\n";
+    let recorded = format!("{asked}@100 < A.1 500\n");
+    let answer = |reply: &str| format!("{asked}@100 < A.1 [{reply}]\n");
+    let good = answer(r#"{"channel":"/meta/connect","id":"6","successful":true,"advice":{"reconnect":"none"}}"#);
+    assert_eq!(played("", &recorded, &good).unwrap(), ["superseded-by-another-transport"]);
+    for reply in ["", r#"{"channel":"/meta/connect","id":"6","successful":false}"#, r#"{"id":"6","successful":true}"#] {
+        assert!(played("", &recorded, &answer(reply)).is_err(), "{reply}");
+    }
+    let publish = "@0 > A.1 POST /cometd [{\"id\":\"6\",\"channel\":\"/a\"}]\n";
+    let outcome = played("", &format!("{publish}@1 < A.1 500\n"), &format!("{publish}@1 < A.1 [{{}}]\n"));
+    assert!(outcome.unwrap_err().contains("the status is 200"));
+}
+
+#[test]
+fn a_websocket_may_be_opened_below_the_mount_only() {
+    let open = |path: &str, status: u16| format!("@0 > A.1 UPGRADE {path}\n@1 < A.1 {status}\n");
+    let below = played("", &open("/cometd/62.0", 400), &open("/cometd/62.0", 101));
+    assert_eq!(below.unwrap(), ["upgrade-below-the-mount"]);
+    assert!(played("", &open("/elsewhere", 400), &open("/elsewhere", 101)).is_err());
+    assert!(played("", &open("/cometd/62.0", 101), &open("/cometd/62.0", 400)).is_err());
+}
+
+#[test]
+fn a_disconnect_and_its_connect_may_change_places() {
+    let open = "@0 > A.1 UPGRADE /cometd\n@0 < A.1 101\n@0 > A [{}]\n";
+    let message = |channel: &str, id: u8| format!("@1 < A [{{\"channel\":\"{channel}\",\"id\":\"{id}\"}}]\n");
+    let two = |one: String, other: String| (format!("{open}{one}{other}"), format!("{open}{other}{one}"));
+    let (recorded, swapped) = two(message("/meta/connect", 1), message("/meta/disconnect", 2));
+    assert_eq!(played("", &recorded, &swapped).unwrap(), ["disconnect-order"]);
+    assert_eq!(played("", &swapped, &recorded).unwrap(), ["disconnect-order"]);
+    let (recorded, swapped) = two(message("/meta/connect", 1), message("/meta/subscribe", 2));
+    assert!(played("", &recorded, &swapped).is_err());
+}
+
+#[test]
+fn header_lines_are_compared_by_what_they_mean() {
+    let answer = |header: &str| format!("@0 > A.1 OPTIONS /cometd\n@1 < A.1 200\n|{header}\n");
+    let outcome = |recorded: &str, got: &str| played("", &answer(recorded), &answer(got));
+    let json = "Content-Type: application/json;charset=utf-8";
+    assert_eq!(outcome(json, "content-type: application/json").unwrap(), ["content-type"]);
+    assert!(outcome(json, "Content-Type: application/json; charset=iso-8859-1").is_err());
+    assert!(outcome(json, "Content-Type: text/html").is_err() && outcome(json, "").is_err());
+    let compression = "Sec-WebSocket-Extensions: permessage-deflate";
+    assert_eq!(outcome(compression, "").unwrap(), ["no-compression"]);
+    assert!(outcome(compression, "Sec-WebSocket-Extensions: other").is_err());
+    let allowed = "Access-Control-Allow-Headers: content-type,x-token";
+    assert_eq!(outcome(allowed, "Access-Control-Allow-Headers: X-Token, Content-Type, Pragma").unwrap(), ["preflight"]);
+    assert!(outcome(allowed, "Access-Control-Allow-Headers: content-type").is_err());
+    let origin = "Access-Control-Allow-Origin: http://a";
+    assert!(outcome(origin, "Access-Control-Allow-Origin: *").is_err() && outcome(origin, origin).is_ok());
+}

@@ -1,0 +1,345 @@
+//! The recordings, replayed through the engine in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mirant::bayeux::config::EngineConfig;
+use mirant::bayeux::{
+    Batch, Binding, ChannelListener, ChannelName, Context, Dirty, Engine, Finished, Flow, Handled, IdSource, Message,
+    Peer, PlainNames, Release, SessionId, Slot, Time, Took, Transport, Verdict, decode,
+};
+
+use super::support::deviation::{Change, DEVIATIONS};
+use super::support::fixtures::{Suite, conversations};
+use super::support::subject::{Output, Scope, Sent, Subject, Written};
+use super::support::transcript::{Conversation, Exchange, Millis};
+
+#[test]
+fn the_engine_answers_as_recorded() {
+    let report = Suite::load(&conversations()).offering(&[]).replay(EngineAlone::for_conversation);
+    report.check();
+    if std::env::var_os("REPLAY").is_some() {
+        return;
+    }
+    // Header lines and upgrades are no business of the engine's.
+    let for_sockets = |change: &Change| matches!(change, Change::Header(_));
+    let ours = DEVIATIONS.iter().filter(|deviation| !for_sockets(&deviation.change));
+    let unused: Vec<&str> = ours
+        .map(|deviation| deviation.name)
+        .filter(|name| *name != "upgrade-below-the-mount" && !report.deviations.contains_key(name))
+        .collect();
+    assert!(unused.is_empty(), "no recording needs {unused:?} any more");
+}
+
+/// What a session is written through: one HTTP request, or a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Token {
+    Request(Exchange),
+    Socket(String),
+}
+
+/// The engine with as little around it as it takes to speak.
+struct EngineAlone {
+    engine: Engine<Token>,
+    conversation: Conversation,
+    now: Millis,
+    /// WebSockets, with the session that each is bound to.
+    sockets: BTreeMap<String, Binding<Token>>,
+    /// Sessions that may have an outlet on a connection.
+    sessions: BTreeMap<String, Vec<Arc<Slot<Token>>>>,
+    /// Held requests, by connection.
+    held: BTreeMap<String, BTreeSet<Token>>,
+    outputs: Vec<Output>,
+    /// Channels that stay for ever because a service listens.
+    services: usize,
+}
+
+/// Ids that are different and always the same.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl IdSource for Counting {
+    fn random(&self) -> u128 {
+        u128::from(self.0.fetch_add(1, Ordering::Relaxed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+}
+
+impl EngineAlone {
+    fn for_conversation(conversation: &Conversation) -> Self {
+        let engine = Self::engine(conversation);
+        let services = engine.channel_count();
+        Self {
+            engine,
+            conversation: conversation.clone(),
+            now: 0,
+            sockets: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            held: BTreeMap::new(),
+            outputs: Vec::new(),
+            services,
+        }
+    }
+
+    fn engine(conversation: &Conversation) -> Engine<Token> {
+        let mut config = EngineConfig::default();
+        for transport in [&mut config.websocket, &mut config.long_polling] {
+            let head = &conversation.head;
+            transport.timeout = head.duration("timeout").unwrap_or(transport.timeout);
+            transport.interval = head.duration("interval").unwrap_or(transport.interval);
+            transport.max_interval = head.duration("max_interval").unwrap_or(transport.max_interval);
+        }
+        let engine = Engine::new(config, Arc::new(Counting::default()), Arc::new(PlainNames));
+        for service in &conversation.head.services {
+            let listener: Arc<dyn ChannelListener<Token>> = match service.as_str() {
+                "echo" => Arc::new(echo),
+                "tick" => Arc::new(tick),
+                _ => panic!("there is no service `{service}`"),
+            };
+            engine.add_channel_listener(&channel(&format!("/service/{service}")), &listener);
+        }
+        engine
+    }
+
+    fn time(&self) -> Time {
+        Time::from_millis(self.now)
+    }
+
+    /// Takes the messages of one request or frame.
+    fn receive(&mut self, token: &Token, text: &str) {
+        let now = self.time();
+        let (transport, binding) = match token {
+            Token::Request(_) => (Transport::LongPolling, Binding::Open),
+            Token::Socket(name) => (Transport::WebSocket, self.sockets[name].clone()),
+        };
+        let Ok(messages) = decode(text, &self.engine.config().limits) else {
+            return self.fail(token, 400);
+        };
+        let mut dirty = Dirty::default();
+        let mut exchange = self.engine.begin(Peer::on(transport), token.clone(), binding, messages.len());
+        for message in messages {
+            match self.engine.handle(now, &mut exchange, message, &Verdict::granted(), &mut dirty) {
+                Handled::Done => {}
+                Handled::Accepted(accepted) => {
+                    self.engine.commit(now, accepted, None, Some(&mut exchange), &mut dirty);
+                }
+                Handled::Fault(_) => {
+                    self.engine.abandon(now, exchange, &mut dirty);
+                    self.fail(token, 500);
+                    return self.flush(dirty);
+                }
+            }
+        }
+        let mut batch = Batch::default();
+        let (finished, binding) = self.engine.finish(now, exchange, &mut batch, &mut dirty);
+        if let Binding::Session(slot) = &binding {
+            self.sessions.entry(connection_of(token).to_owned()).or_default().push(Arc::clone(slot));
+        }
+        if let Token::Socket(name) = token {
+            self.sockets.insert(name.clone(), binding.clone());
+        }
+        match (token, finished) {
+            (Token::Request(exchange), Finished::Held) => {
+                self.held.entry(exchange.connection.clone()).or_default().insert(token.clone());
+            }
+            _ => self.write(token, &batch),
+        }
+        if let (true, Binding::Session(slot)) = (batch.starts_expiry, &binding) {
+            self.engine.written(now, slot);
+        }
+        self.flush(dirty);
+    }
+
+    /// Writes to every session that has something, as a shell does after each call.
+    fn flush(&mut self, dirty: Dirty<Token>) {
+        for (token, release) in dirty.releases {
+            match release {
+                Release::Status(status) => self.fail(&token, status),
+                Release::Answer(replies) => self.write(&token, &Batch { replies, ..Batch::default() }),
+                Release::Destroy => self.output(&token, Written::Close(Some(1000), "Destroy".to_owned())),
+            }
+        }
+        for slot in dirty.sessions {
+            while let Some(token) = self.engine.outlet(&slot) {
+                let mut batch = Batch::default();
+                while self.engine.take(self.time(), &slot, &token, &mut batch) == Took::Batch {
+                    self.write(&token, &batch);
+                    if batch.starts_expiry {
+                        self.engine.written(self.time(), &slot);
+                    }
+                    batch.clear();
+                }
+            }
+        }
+    }
+
+    /// Writes a batch as the body of a response, or as frames in CometD's way.
+    fn write(&mut self, token: &Token, batch: &Batch) {
+        match token {
+            Token::Request(exchange) => {
+                let mut body = Vec::new();
+                batch.write_array(&mut body);
+                let body = text(&body);
+                self.output(token, Written::Answer { number: exchange.number, status: 200, headers: Vec::new(), body });
+            }
+            Token::Socket(_) if batch.together => {
+                let mut frame = Vec::new();
+                batch.write_array(&mut frame);
+                self.output(token, Written::Frame(text(&frame)));
+            }
+            Token::Socket(_) => {
+                let handshake = batch.handshake.iter().map(Vec::as_slice);
+                let events = batch.events.iter().map(|event| event.json());
+                for part in handshake.chain(events).chain([&*batch.replies, &*batch.connect]) {
+                    if !part.is_empty() {
+                        self.output(token, Written::Frame(format!("[{}]", text(part))));
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, token: &Token, status: u16) {
+        let written = match token {
+            Token::Request(exchange) => {
+                Written::Answer { number: exchange.number, status, headers: Vec::new(), body: String::new() }
+            }
+            Token::Socket(_) => Written::Close(Some(1011), String::new()),
+        };
+        self.output(token, written);
+    }
+
+    fn output(&mut self, token: &Token, written: Written) {
+        let connection = connection_of(token).to_owned();
+        if let Some(held) = self.held.get_mut(&connection) {
+            held.remove(token);
+        }
+        self.outputs.push(Output { at: self.now, connection, written });
+    }
+}
+
+impl Subject for EngineAlone {
+    fn scope(&self) -> Scope {
+        Scope::Messages
+    }
+
+    fn request(&mut self, now: Millis, exchange: &Exchange, request: &Sent<'_>) {
+        self.now = now;
+        if request.method == "UPGRADE" {
+            self.sockets.insert(exchange.connection.clone(), Binding::Open);
+        } else {
+            self.receive(&Token::Request(exchange.clone()), &request.body);
+        }
+    }
+
+    fn frame(&mut self, now: Millis, connection: &str, text: &str) {
+        self.now = now;
+        self.receive(&Token::Socket(connection.to_owned()), text);
+    }
+
+    fn close(&mut self, now: Millis, connection: &str, _: Option<u16>, _: &str) {
+        self.cut(now, connection);
+    }
+
+    fn cut(&mut self, now: Millis, connection: &str) {
+        self.now = now;
+        let mut tokens = self.held.remove(connection).unwrap_or_default();
+        if self.sockets.remove(connection).is_some() {
+            tokens.insert(Token::Socket(connection.to_owned()));
+        }
+        for slot in self.sessions.remove(connection).unwrap_or_default() {
+            for token in &tokens {
+                self.engine.detach(self.time(), &slot, token);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Millis, name: &str, data: &str) {
+        self.now = now;
+        let mut dirty = Dirty::default();
+        let message = Message { data: Some(data.into()), ..Message::to(name) };
+        let accepted = self.engine.publish(self.time(), None, &channel(name), message, &mut dirty);
+        if let Some(accepted) = accepted {
+            self.engine.commit(self.time(), accepted, None, None, &mut dirty);
+        }
+        self.flush(dirty);
+    }
+
+    fn disconnect(&mut self, now: Millis, client_id: &str) {
+        self.now = now;
+        let mut dirty = Dirty::default();
+        let id = SessionId::parse(client_id).expect("the engine gave this id");
+        self.engine.disconnect(self.time(), id, &mut dirty);
+        self.flush(dirty);
+    }
+
+    fn restart(&mut self, now: Millis) {
+        *self = Self { now, ..Self::for_conversation(&self.conversation) };
+    }
+
+    fn advance(&mut self, now: Millis, until: Millis) -> Millis {
+        self.now = now;
+        while self.outputs.is_empty() {
+            match self.engine.next_deadline() {
+                Some(at) if at.as_millis() <= until => {
+                    self.now = self.now.max(at.as_millis());
+                    let mut dirty = Dirty::default();
+                    self.engine.fire(self.time(), &mut dirty);
+                    self.flush(dirty);
+                }
+                _ => self.now = until,
+            }
+            if self.now >= until {
+                break;
+            }
+        }
+        self.now
+    }
+
+    fn collect(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn leftovers(&mut self) -> Vec<String> {
+        let reports = self.engine.session_reports();
+        let mut left: Vec<String> = reports.iter().map(|report| format!("{report:?}")).collect();
+        let channels = self.engine.channel_count();
+        if channels > self.services {
+            left.push(format!("{channels} channels instead of {}", self.services));
+        }
+        left.extend(self.engine.next_deadline().map(|at| format!("a deadline at @{}", at.as_millis())));
+        left
+    }
+}
+
+fn connection_of(token: &Token) -> &str {
+    match token {
+        Token::Request(exchange) => &exchange.connection,
+        Token::Socket(name) => name,
+    }
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).unwrap_or_else(|_| panic!("{name} is not a channel"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the engine writes UTF-8")
+}
+
+/// `/service/echo`: the same data back to the sender.
+fn echo(context: &mut Context<'_, Token>, name: &ChannelName, message: &Message<'_>) -> Flow {
+    if let Some(sender) = context.sender().map(|sender| sender.id) {
+        context.deliver(sender, Message { data: message.data.clone(), ..Message::to(name.as_str()) });
+    }
+    Flow::Continue
+}
+
+/// `/service/tick`: three publications to `/tick`.
+fn tick(context: &mut Context<'_, Token>, _: &ChannelName, _: &Message<'_>) -> Flow {
+    for i in 1..=3 {
+        context
+            .publish(&channel("/tick"), Message { data: Some(format!("{{\"i\":{i}}}").into()), ..Message::default() });
+    }
+    Flow::Continue
+}

@@ -1,0 +1,157 @@
+//! [`DEVIATIONS`]: what our server does otherwise than the recorded ones, as rewritings of what is expected.
+//!
+//! Each has a name, and a reason in `fixtures/deviations.txt`. A rewriting says exactly what our server answers instead;
+//! nothing is skipped.
+
+use serde_json::Value;
+
+use super::pattern::{Fields, Pattern};
+use super::transcript::{Answer, Body, Conversation, Exchange, Request};
+
+/// What is known of the place where a deviation may apply.
+pub(crate) struct Case<'a> {
+    /// The conversation.
+    pub(crate) conversation: &'a Conversation,
+    /// The message that is answered.
+    pub(crate) asked: Option<&'a Pattern>,
+    /// The HTTP request that is answered.
+    pub(crate) request: Option<(&'a Exchange, &'a Request)>,
+}
+
+/// One way in which our server differs.
+pub(crate) struct Deviation {
+    /// Its name in `fixtures/deviations.txt`.
+    pub(crate) name: &'static str,
+    /// What it changes.
+    pub(crate) change: Change,
+}
+
+/// What a deviation changes.
+pub(crate) enum Change {
+    /// One expected message; `None` where the deviation does not apply.
+    Message(fn(&Case<'_>, &Pattern, &Value) -> Option<Pattern>),
+    /// Status and body of an expected answer, given the status that was got; `None` where it does not apply.
+    Answer(fn(&Case<'_>, &Answer, u16) -> Option<Answer>),
+    /// One expected header line, given the value that was got; whether that is as good.
+    Header(fn(&str, &str, Option<&str>) -> bool),
+    /// The order of two messages that follow one another on a WebSocket: whether it may be the other one.
+    Order(fn(&Pattern, &Pattern) -> bool),
+}
+
+/// Returns those that may apply to a conversation: none to one that was written for our server.
+pub(crate) fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
+    static ALL: [Deviation; 8] = DEVIATIONS;
+    if conversation.head.is_recorded() { &ALL } else { &[] }
+}
+
+/// All of them.
+pub(crate) const DEVIATIONS: [Deviation; 8] = [
+    Deviation { name: "offered-transports", change: Change::Message(offered_transports) },
+    Deviation { name: "session-without-cookie", change: Change::Message(session_without_cookie) },
+    Deviation { name: "superseded-by-another-transport", change: Change::Answer(superseded_by_another_transport) },
+    Deviation { name: "upgrade-below-the-mount", change: Change::Answer(upgrade_below_the_mount) },
+    Deviation { name: "disconnect-order", change: Change::Order(disconnect_order) },
+    Deviation { name: "content-type", change: Change::Header(content_type) },
+    Deviation { name: "no-compression", change: Change::Header(no_compression) },
+    Deviation { name: "preflight", change: Change::Header(preflight) },
+];
+
+/// The list of transports in a handshake reply is part of the recorded one, in its order.
+fn offered_transports(_: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
+    const KEY: &str = "supportedConnectionTypes";
+    let Pattern::Array(recorded) = expected.member(KEY)? else { return None };
+    let offered = got.get(KEY)?.as_array()?;
+    let mut rest = recorded.iter();
+    let in_order = offered.iter().all(|name| rest.any(|known| name.as_str().is_some_and(|name| known.is_text(name))));
+    if offered.is_empty() || offered.len() == recorded.len() || !in_order {
+        return None;
+    }
+    let offered = offered.iter().map(|name| Pattern::Text(name.to_string())).collect();
+    let mut ours = expected.clone();
+    *ours.member_mut(KEY)? = Pattern::Array(offered);
+    Some(ours)
+}
+
+/// A connect that was refused for want of a cookie is answered as the first one of its session.
+fn session_without_cookie(case: &Case<'_>, expected: &Pattern, _: &Value) -> Option<Pattern> {
+    let refused = expected.member("error")?.is_text("402::session_unknown");
+    if !case.conversation.head.without_cookies || !refused || !expected.member("channel")?.is_text("/meta/connect") {
+        return None;
+    }
+    let mut ours = expected.clone();
+    let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
+    members.retain(|(key, _)| !matches!(key.as_str(), "\"error\"" | "\"advice\"" | "\"successful\""));
+    members.push(("\"successful\"".to_owned(), Pattern::Bool(true)));
+    if case.asked?.member("advice").is_some() {
+        let timeout = case.conversation.head.millis("timeout")?;
+        let advice = format!("{{\"reconnect\":\"retry\",\"interval\":0,\"timeout\":{timeout}}}");
+        members.push(("\"advice\"".to_owned(), Pattern::parse(&advice).ok()?));
+    }
+    Some(ours)
+}
+
+/// A held connect whose session went on over another transport ends well instead of with an error status.
+fn superseded_by_another_transport(case: &Case<'_>, expected: &Answer, status: u16) -> Option<Answer> {
+    let (_, request) = case.request?;
+    let Body::Json(batch) = &request.body else { return None };
+    let [connect] = batch.messages() else { return None };
+    if expected.status != 500 || status != 200 || !connect.member("channel")?.is_text("/meta/connect") {
+        return None;
+    }
+    let mut reply = Fields { members: Vec::new(), open: true };
+    for key in ["channel", "id"] {
+        reply.members.extend(connect.member(key).map(|value| (format!("\"{key}\""), value.clone())));
+    }
+    reply.members.push(("\"successful\"".to_owned(), Pattern::Bool(true)));
+    let body = Body::Json(Pattern::Array(vec![Pattern::Object(reply)]));
+    Some(Answer { status, headers: expected.headers.clone(), body })
+}
+
+/// A WebSocket is opened on any path below the mount.
+fn upgrade_below_the_mount(case: &Case<'_>, expected: &Answer, status: u16) -> Option<Answer> {
+    let (_, request) = case.request?;
+    let below = request.method == "UPGRADE" && request.path.starts_with("/cometd/");
+    (below && expected.status == 400 && status == 101).then(|| Answer {
+        status,
+        headers: expected.headers.clone(),
+        body: Body::Empty,
+    })
+}
+
+/// After a disconnect the held connect is answered before or after the disconnect itself.
+fn disconnect_order(first: &Pattern, second: &Pattern) -> bool {
+    let is_reply = |message: &Pattern, channel: &str| {
+        message.member("id").is_some() && message.member("channel").is_some_and(|name| name.is_text(channel))
+    };
+    let pair = |one, other| is_reply(one, "/meta/disconnect") && is_reply(other, "/meta/connect");
+    pair(first, second) || pair(second, first)
+}
+
+/// The media type is the same; its charset is UTF-8 or not named.
+fn content_type(name: &str, expected: &str, got: Option<&str>) -> bool {
+    let (Some(got), true) = (got, name.eq_ignore_ascii_case("content-type")) else { return false };
+    let media_type = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let charset = got.split_once(';').map(|(_, charset)| charset.trim().to_ascii_lowercase());
+    media_type(expected) == media_type(got) && charset.is_none_or(|charset| charset == "charset=utf-8")
+}
+
+/// An offer to compress frames is declined.
+fn no_compression(name: &str, expected: &str, got: Option<&str>) -> bool {
+    name.eq_ignore_ascii_case("sec-websocket-extensions") && expected.starts_with("permessage-deflate") && got.is_none()
+}
+
+/// A preflight names at least the methods and header lines that clients use, and any time for which it holds.
+fn preflight(name: &str, expected: &str, got: Option<&str>) -> bool {
+    let Some(got) = got else { return false };
+    let listed = |list: &str| list.split(',').map(|item| item.trim().to_ascii_lowercase()).collect::<Vec<_>>();
+    let got_list = listed(got);
+    match name.to_ascii_lowercase().as_str() {
+        "access-control-max-age" => got.trim().parse::<u64>().is_ok(),
+        "access-control-allow-headers" => listed(expected).iter().all(|item| got_list.contains(item)),
+        "access-control-allow-methods" => {
+            ["get", "post"].iter().all(|method| got_list.iter().any(|item| item == method))
+        }
+        "vary" => listed(expected).iter().all(|item| got_list.contains(item)),
+        _ => false,
+    }
+}

@@ -1,0 +1,145 @@
+//! [`Suite`]: the conversations of a folder, replayed one after another, with every failure in one report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::replay::{Failure, replay};
+use super::subject::Subject;
+use super::transcript::Conversation;
+
+/// Returns the folder of the conversations.
+pub(crate) fn conversations() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/conversations")
+}
+
+/// The conversations of a folder and of those below it, by path from there.
+pub(crate) struct Suite {
+    conversations: Vec<(String, Conversation)>,
+    report: Report,
+}
+
+/// What came of a suite.
+#[derive(Default)]
+pub(crate) struct Report {
+    /// Files that were replayed.
+    pub(crate) replayed: Vec<String>,
+    /// Files that were left out, with what the subject lacks.
+    pub(crate) left_out: Vec<(String, Vec<String>)>,
+    /// What failed: at most one failure per file, since what follows the first says little.
+    pub(crate) failures: Vec<(String, Failure)>,
+    /// Names of the deviations that were needed, with the files that needed them.
+    pub(crate) deviations: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl Suite {
+    /// Reads all files of a folder. One that cannot be read is a failure of the report.
+    ///
+    /// With `REPLAY` in the environment only paths that contain its value are taken.
+    pub(crate) fn load(folder: &Path) -> Self {
+        let mut suite = Self { conversations: Vec::new(), report: Report::default() };
+        let wanted = std::env::var("REPLAY").unwrap_or_default();
+        for path in text_files(folder) {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            if !name.contains(&wanted) {
+                continue;
+            }
+            let text = fs::read_to_string(&path).map_err(|error| error.to_string());
+            match text.and_then(|text| Conversation::parse(&text)) {
+                Ok(conversation) => suite.conversations.push((name, conversation)),
+                Err(error) => suite.report.failures.push((name, Failure::about(None, error))),
+            }
+        }
+        suite
+    }
+
+    /// Keeps the conversations that were recorded.
+    pub(crate) fn recorded(mut self) -> Self {
+        self.conversations.retain(|(_, conversation)| conversation.head.is_recorded());
+        self
+    }
+
+    /// Leaves out the conversations that need something that is not offered.
+    pub(crate) fn offering(mut self, offers: &[&str]) -> Self {
+        let lacks = |conversation: &Conversation| -> Vec<String> {
+            let needs = conversation.head.needs.iter();
+            needs.filter(|need| !offers.contains(&need.as_str())).cloned().collect()
+        };
+        let (ready, left_out) = self.conversations.into_iter().partition(|(_, file)| lacks(file).is_empty());
+        self.conversations = ready;
+        let left_out: Vec<(String, Conversation)> = left_out;
+        self.report.left_out.extend(left_out.into_iter().map(|(name, file)| (name, lacks(&file))));
+        self
+    }
+
+    /// Returns the conversations, for a caller that replays them in its own way.
+    pub(crate) fn conversations(&self) -> &[(String, Conversation)] {
+        &self.conversations
+    }
+
+    /// Replays every conversation against a subject of its own.
+    pub(crate) fn replay<S: Subject>(self, mut subject_for: impl FnMut(&Conversation) -> S) -> Report {
+        let mut report = self.report;
+        for (name, conversation) in self.conversations {
+            let outcome = replay(&conversation, &mut subject_for(&conversation));
+            report.add(name, outcome);
+        }
+        report
+    }
+}
+
+impl Report {
+    /// Adds what came of one conversation.
+    pub(crate) fn add(&mut self, name: String, outcome: Result<BTreeSet<&'static str>, Failure>) {
+        self.replayed.push(name.clone());
+        match outcome {
+            Ok(used) => {
+                for deviation in used {
+                    self.deviations.entry(deviation).or_default().insert(name.clone());
+                }
+            }
+            Err(failure) => self.failures.push((name, failure)),
+        }
+    }
+
+    /// Prints what was left out and which deviations were needed.
+    ///
+    /// # Panics
+    ///
+    /// Panics with every failure, and if nothing was replayed.
+    pub(crate) fn check(&self) {
+        println!("{} conversations replayed, {} left out", self.replayed.len(), self.left_out.len());
+        for (name, lacks) in &self.left_out {
+            println!("  left out: {name} needs {}", lacks.join(" "));
+        }
+        for (deviation, files) in &self.deviations {
+            println!("  deviation {deviation} in {} files", files.len());
+        }
+        let mut text = String::new();
+        for (name, failure) in &self.failures {
+            let _ = writeln!(text, "{name}:{failure}\n");
+        }
+        assert!(text.is_empty(), "{} of {} files fail\n\n{text}", self.failures.len(), self.replayed.len());
+        assert!(!self.replayed.is_empty(), "no conversation was replayed");
+    }
+}
+
+/// Returns the `.txt` files of a folder and of those below it, in order.
+fn text_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "txt") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
