@@ -36,6 +36,24 @@ fn a_body_of_ten_megabytes_is_refused() {
 }
 
 #[test]
+fn a_server_that_ends_a_connection_after_a_refusal_says_so() {
+    let server = Server::start(&["bayeux.long_polling.max_message_size=2KiB"]);
+    let mut ann = LongPolling::ready(&server);
+    let body = json!([{"channel": "/a", "clientId": ann.id, "data": "x".repeat(10_000)}]).to_string();
+    let (whole, small) = (ann.request(body), ann.request(json!([{"channel": "/a", "clientId": ann.id}]).to_string()));
+    let unknown = whole.clone().header("Content-Type", "application/json; charset=foo");
+    for request in [whole.clone(), whole.chunked(100), unknown.clone(), unknown.chunked(100)] {
+        let mut connection = Connection::open(server.address());
+        let response = connection.exchange(&request).expect("a response");
+        assert!(response.status >= 400);
+        if response.header("Connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
+            assert_eq!(connection.exchange(&small).expect("a response").status, 200, "{response:?}");
+        }
+    }
+    ann.publish("/a", json!(1));
+}
+
+#[test]
 fn a_content_length_beyond_all_bounds_is_refused_before_the_body() {
     let server = Server::start(&[]);
     for length in ["1000000000000", "18446744073709551615", "18446744073709551616", "-1", "1x", ""] {

@@ -127,7 +127,7 @@ impl LongPolling {
     /// Sends a request as it is and waits for the response; opens a new connection where the server closed the last.
     #[track_caller]
     pub(crate) fn exchange_request(&mut self, request: &Request) -> Response {
-        if !self.connection.is_silent() {
+        if !self.connection.is_reusable() {
             self.connection = Connection::open(self.server);
         }
         self.connection.exchange(request).expect("a response")
