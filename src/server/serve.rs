@@ -10,13 +10,14 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::config::ServerConfig;
 use crate::node::Node;
 use crate::transport::{Connections, Mount};
 use crate::web::listener::Listener;
+use crate::web::progress::{Monitored, Patience, Progress, Watched};
 use crate::web::{Request, Response, Router, Scheme};
 
 /// How many times within `idle_timeout` silent WebSockets are looked for.
@@ -107,29 +108,35 @@ pub(super) fn spawn(listening: &Arc<Listening>, mut listener: Listener, routes: 
     });
 }
 
-/// Serves one connection until it ends, is upgraded, or the server stops.
+/// Serves one connection until it ends, is upgraded, makes no progress, or the server stops.
 async fn serve(counted: Counted, stream: TcpStream, remote: SocketAddr, routes: Arc<Routes>) {
     let config = &counted.0.config;
+    let progress = Progress::start(Patience { head: config.header_timeout, idle: config.idle_timeout });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_buf_size(config.max_header_bytes)
-        .max_headers(config.max_headers);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let routes = Arc::clone(&routes);
-        async move { Ok::<_, Infallible>(routes.serve(Request::from_hyper(request, remote, Scheme::Http)).await) }
+    http.max_buf_size(config.max_header_bytes).max_headers(config.max_headers);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (routes, progress) = (Arc::clone(&routes), Arc::clone(&progress));
+        async move {
+            progress.begin_request();
+            let response = routes.serve(Request::from_hyper(request, remote, Scheme::Http)).await;
+            progress.end_request();
+            Ok::<_, Infallible>(response)
+        }
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let stream = TokioIo::new(Monitored::new(stream, Arc::clone(&progress)));
+    let mut connection = pin!(http.serve_connection(stream, service).with_upgrades());
     let mut stopping = counted.0.node.tasks().stopping();
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
+    let watched = tokio::select! {
+        watched = progress.watch(connection.as_mut()) => watched,
         () = stopping.wait() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            progress.watch(connection.as_mut()).await
         }
     };
-    if let Err(error) = outcome {
-        tracing::debug!(peer = %remote, %error, "connection ended");
+    match watched {
+        Watched::Ended(Ok(())) => {}
+        Watched::Ended(Err(error)) => tracing::debug!(peer = %remote, %error, "connection ended"),
+        Watched::Stalled => tracing::debug!(peer = %remote, "connection closed: no request in time"),
     }
 }
 

@@ -67,7 +67,7 @@ describe("cometd 9.0.0 in Chromium", { skip: missing }, () => {
         const skip = foreign && "needs a server that is told to allow the page's origin";
         for (const [what, allowed] of [["any origin", () => "*"], ["its origin", otherSite]]) {
             it(`talks ${transport} on another site, with ${what} allowed`, { skip }, async (t) => {
-                const { url, stop } = await serve(`server.allowed_origins=["${allowed()}"]`);
+                const { url, stop } = await serve(`server.allowed_origins=${allowed()}`);
                 await converseIn(t, browser, `${otherSite()}/test-page/index.html`, { url, transport });
                 await stop();
             });

@@ -10,6 +10,9 @@ const HOLD_LATE_MS = 5_000;
 
 const HOLDS = 3;
 
+/** A hold shorter than this could not be told from an answer at once. */
+const HOLD_MIN_MS = 500;
+
 /** Longer than 16 KiB and not ASCII only: what breaks where a server's answer is cut in the middle of a character. */
 const LONG_TEXT = "é € 😀 ".repeat(3_000);
 
@@ -136,6 +139,7 @@ async function connected(client) {
 
 /** Waits for full holds of `/meta/connect`, told by the client's own messages, and returns how long each was. */
 async function fullHolds(client, timeout) {
+    expect(timeout >= HOLD_MIN_MS, `the server advises a timeout of at least ${HOLD_MIN_MS} ms`, timeout);
     const before = client.connects.size;
     const ended = () => [...client.connects.values()].slice(before).filter((connect) => connect.reply);
     await client.until(() => ended().length >= HOLDS, `${HOLDS} full holds`, (HOLDS + 1) * timeout + STEP_LIMIT_MS);
