@@ -43,7 +43,8 @@ impl Browsers {
         };
         let taken =
             count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < max).then_some(taken + 1));
-        taken.is_ok().then_some(BrowserPlace(count))
+        // Made only if it was taken: dropping one gives a place back.
+        taken.is_ok().then(|| BrowserPlace(count))
     }
 }
 

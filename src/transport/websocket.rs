@@ -417,14 +417,15 @@ impl Outlet for Connection {
     }
 }
 
-/// How CometD closes a connection whose frame it cannot use ([WS-10], [WS-11]).
+/// Closes as CometD does on a frame it cannot use ([WS-10]).
 fn refuse(error: DecodeError) -> Close {
-    match error {
-        DecodeError::Syntax => Close { code: Some(CloseCode::Error), text: "not JSON" },
-        DecodeError::NotMessages => Close { code: Some(CloseCode::Error), text: "not messages" },
-        DecodeError::TooMany => Close { code: Some(CloseCode::Size), text: "too many messages" },
-        DecodeError::TooDeep => Close { code: Some(CloseCode::Size), text: "nested too deep" },
-    }
+    let text = match error {
+        DecodeError::Syntax => "not JSON",
+        DecodeError::NotMessages => "not messages",
+        DecodeError::TooMany => "too many messages",
+        DecodeError::TooDeep => "nested too deep",
+    };
+    Close { code: Some(CloseCode::Error), text }
 }
 
 fn is_temporary(error: &io::Error) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{LongPolling, MOUNT, WebSocket};
+use crate::support::client::{LongPolling, MOUNT, WebSocket, assert_lasted};
 use crate::support::http::Request;
 use crate::support::server::Server;
 
@@ -58,7 +58,7 @@ fn case_51_the_second_connect_is_held_for_the_timeout() {
     let ann = LongPolling::ready(&server);
     let (replies, waited) = ann.hold(&server).timed();
     assert_eq!(replies, json!([reply()]));
-    assert!(waited >= Duration::from_millis(400), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(400));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn cases_52_and_53_a_client_shortens_one_hold_and_announces_one_pause() {
     let advice = json!({"timeout": 300, "interval": 1234});
     let (replies, waited) = ann.start(json!([{"channel": CONNECTED, "id": "c", "advice": advice}])).timed();
     assert_eq!(replies, json!([reply_with(json!({"reconnect": "retry", "interval": 1234, "timeout": 30_000}))]));
-    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(300));
     let replies = ann.batch(json!([{"channel": CONNECTED, "id": "c", "advice": {"timeout": 0}}]));
     assert_eq!(replies, json!([reply_with(retry(30_000))]));
 }
@@ -80,7 +80,7 @@ fn case_54_advice_without_a_timeout_is_held_as_usual_and_answered_with_advice() 
     for advice in [json!({"timeout": -5}), json!({})] {
         let (replies, waited) = ann.start(json!([{"channel": CONNECTED, "id": "c", "advice": advice}])).timed();
         assert_eq!(replies, json!([reply_with(retry(300))]));
-        assert!(waited >= Duration::from_millis(300), "{waited:?}");
+        assert_lasted(waited, Duration::from_millis(300));
     }
 }
 
@@ -90,7 +90,7 @@ fn case_55_a_client_may_ask_for_a_longer_hold() {
     let ann = LongPolling::ready(&server);
     let (replies, waited) = ann.start(json!([{"channel": CONNECTED, "id": "c", "advice": {"timeout": 700}}])).timed();
     assert_eq!(replies, json!([reply_with(retry(100))]));
-    assert!(waited >= Duration::from_millis(700), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(700));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn case_55_but_not_for_a_longer_one_than_the_limit() {
     let (replies, waited) =
         ann.start(json!([{"channel": CONNECTED, "id": "c", "advice": {"timeout": 600_000}}])).timed();
     assert_eq!(replies, json!([reply_with(retry(100))]));
-    assert!(waited >= Duration::from_millis(400), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(400));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn case_59_an_own_publish_comes_back_with_its_reply_and_leaves_the_connect_held(
     assert_eq!(replies, json!([{"channel": "/a", "data": 1}, {"channel": "/a", "id": "1", "successful": true}]));
     let (replies, waited) = held.timed();
     assert_eq!(replies, json!([reply()]));
-    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    assert_lasted(waited, Duration::from_secs(1));
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn case_81_a_timeout_set_by_the_server_is_announced_and_kept() {
     assert_eq!(held.messages(), json!([reply_with(retry(300))]));
     let (replies, waited) = ann.hold(&server).timed();
     assert_eq!(replies, json!([reply()]), "advice is given once");
-    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(300));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn case_82_each_transport_has_its_own_timeout() {
     assert_eq!(ann.events(), json!([]));
     let (replies, waited) = ann.hold(&server).timed();
     assert_eq!(replies, json!([reply()]));
-    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    assert_lasted(waited, Duration::from_millis(300));
 
     let mut bob = WebSocket::open(&server);
     assert_eq!(bob.handshake()["advice"], retry(500));
@@ -303,7 +303,7 @@ fn case_82_each_transport_has_its_own_timeout() {
     let started = std::time::Instant::now();
     bob.connect();
     assert_eq!(bob.receive(), json!([reply()]));
-    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_lasted(started.elapsed(), Duration::from_millis(500));
 }
 
 #[test]

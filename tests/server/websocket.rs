@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{LongPolling, MOUNT, WebSocket};
+use crate::support::client::{LongPolling, MOUNT, WebSocket, assert_lasted};
 use crate::support::server::Server;
 use crate::support::websocket::{Socket, opening};
 
@@ -61,7 +61,7 @@ fn case_138_an_own_publish_comes_back_in_a_frame_before_its_reply_and_the_connec
     assert_eq!(ann.batch(json!([{"channel": "/a", "id": "1", "data": 1}])), json!([{"channel": "/a", "data": 1}]));
     assert_eq!(ann.receive(), json!([{"channel": "/a", "id": "1", "successful": true}]));
     assert_eq!(ann.receive(), json!([connected("c")]));
-    assert!(started.elapsed() >= Duration::from_millis(700), "{:?}", started.elapsed());
+    assert_lasted(started.elapsed(), Duration::from_millis(700));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn case_143_a_connect_that_is_answered_at_once_leaves_the_held_one_alone() {
     ann.send(json!([{"channel": CONNECT, "id": "2", "advice": {"timeout": 0}}]));
     assert_eq!(ann.receive()[0]["id"], "2");
     assert_eq!(ann.receive(), json!([connected("1")]));
-    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_lasted(started.elapsed(), Duration::from_millis(500));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn case_144_a_connect_held_in_a_batch_keeps_the_replies_of_its_frame() {
         ann.receive(),
         json!([{"channel": "/meta/subscribe", "id": "1", "subscription": "/a", "successful": true}, connected("c")])
     );
-    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_lasted(started.elapsed(), Duration::from_millis(500));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn case_154_an_idle_socket_is_closed() {
     let started = Instant::now();
     let mut ann = WebSocket::handshaken(&server);
     assert_eq!(ann.close_code(), Some(1001));
-    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    assert_lasted(started.elapsed(), Duration::from_millis(400));
 }
 
 #[test]

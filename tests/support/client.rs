@@ -37,6 +37,12 @@ fn array(text: &[u8]) -> Value {
     value
 }
 
+/// Asserts that something took at least this long; clocks that count whole milliseconds may be one ahead.
+#[track_caller]
+pub(crate) fn assert_lasted(took: Duration, at_least: Duration) {
+    assert!(took + Duration::from_millis(2) >= at_least, "{took:?} instead of {at_least:?}");
+}
+
 #[track_caller]
 fn client_id(reply: &Value) -> String {
     assert_eq!(reply["successful"], true, "handshake: {reply}");
@@ -121,7 +127,7 @@ impl LongPolling {
     /// Sends a request as it is and waits for the response; opens a new connection where the server closed the last.
     #[track_caller]
     pub(crate) fn exchange_request(&mut self, request: &Request) -> Response {
-        if !self.connection.is_silent() {
+        if !self.connection.is_reusable() {
             self.connection = Connection::open(self.server);
         }
         self.connection.exchange(request).expect("a response")

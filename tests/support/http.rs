@@ -117,6 +117,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     unread: Vec<u8>,
     expects_body: bool,
+    is_ending: bool,
 }
 
 impl Connection {
@@ -126,7 +127,7 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts connections");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        Self { stream, unread: Vec::new(), expects_body: true }
+        Self { stream, unread: Vec::new(), expects_body: true, is_ending: false }
     }
 
     /// Writes a request and does not wait for the answer.
@@ -171,6 +172,7 @@ impl Connection {
         } else {
             self.rest(deadline)?
         };
+        self.is_ending = value("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         Ok(Response { status, headers, body })
     }
 
@@ -183,6 +185,11 @@ impl Connection {
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).expect("blocking");
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Whether another request may be sent: the server has neither closed nor said that it will.
+    pub(crate) fn is_reusable(&self) -> bool {
+        !self.is_ending && self.is_silent()
     }
 
     /// Waits until the server has closed the connection; bytes before that are dropped.

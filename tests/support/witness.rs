@@ -14,11 +14,15 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Lets the two begin.
+    /// Lets the two begin; they announce a pause, so that neither expires while the test is busy elsewhere.
     #[track_caller]
     pub(crate) fn new(server: &Server) -> Self {
-        let subscriber = WebSocket::subscribed(server, "/witness");
-        Self { subscriber, publisher: LongPolling::ready(server), seen: 0 }
+        let pause = json!([{"channel": "/meta/connect", "advice": {"timeout": 0, "interval": 120_000}}]);
+        let mut subscriber = WebSocket::subscribed(server, "/witness");
+        assert_eq!(subscriber.batch(pause.clone())[0]["successful"], true);
+        let mut publisher = LongPolling::ready(server);
+        assert_eq!(publisher.batch(pause)[0]["successful"], true);
+        Self { subscriber, publisher, seen: 0 }
     }
 
     /// Asserts that the two are undisturbed: what the one publishes is what the other hears next.
