@@ -43,7 +43,8 @@ impl Browsers {
         };
         let taken =
             count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < max).then_some(taken + 1));
-        taken.is_ok().then_some(BrowserPlace(count))
+        // Not `then_some`: a place that is made and dropped would free somebody else's.
+        taken.is_ok().then(|| BrowserPlace(count))
     }
 }
 
