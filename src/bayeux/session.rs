@@ -316,9 +316,10 @@ impl<T> Session<T> {
         self.client_interval.or(self.interval).unwrap_or(config.interval)
     }
 
-    /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]).
+    /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]), and
+    /// one whose connect is held does not yet ([SS-2]).
     pub(super) fn start_expiry(&mut self, now: Time, config: &TransportConfig) {
-        if self.is_local {
+        if self.is_local || self.held.is_some() {
             return;
         }
         let grace = self.max_interval.unwrap_or(config.max_interval);
