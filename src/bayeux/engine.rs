@@ -342,7 +342,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let (held, outlet) = {
             let mut session = slot.session.lock();
-            if session.held.as_ref().is_none_or(|held| held.resume.is_some()) {
+            // One whose session has ended is about to be told so.
+            if session.held.as_ref().is_none_or(|held| held.resume == Some(Resume::Ended)) {
                 return;
             }
             (session.held.take(), std::mem::replace(&mut session.outlet, Outlet::None))
