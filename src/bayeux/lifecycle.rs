@@ -399,7 +399,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// is gone.
     pub fn start_batch(&self, id: SessionId) -> bool {
         let Some(slot) = self.sessions.get(id) else { return false };
-        slot.session.lock().open += 1;
+        slot.session.lock().scopes += 1;
         true
     }
 
@@ -407,7 +407,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     pub fn end_batch(&self, id: SessionId, dirty: &mut Dirty<T>) {
         if let Some(slot) = self.sessions.get(id) {
             let mut session = slot.session.lock();
-            session.open = session.open.saturating_sub(1);
+            session.scopes = session.scopes.saturating_sub(1);
             drop(session);
             self.mark(&slot, dirty);
         }
@@ -426,7 +426,7 @@ impl<T: Clone + PartialEq> Session<T> {
     ) -> Fate {
         let carrier = exchange.peer.transport;
         let PendingConnect { mut reply, hold, place } = pending;
-        let has_prompt = self.open == 0 && self.has_prompt();
+        let has_prompt = !self.is_open() && self.has_prompt();
         let must_answer = !self.is_alive() || (has_prompt && (carrier.is_http() || self.connect_only));
         let mut held = None;
         if !must_answer {

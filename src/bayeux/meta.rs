@@ -377,6 +377,7 @@ impl<T: Clone + PartialEq> Engine<T> {
                 Ended::Disconnected => State::Disconnected,
                 Ended::Expired => State::Expired,
             };
+            session.scopes = 0;
             if let Some(held) = &mut session.held {
                 held.resume = Some(Resume::Ended);
             }
