@@ -86,14 +86,15 @@ impl<T: Clone + PartialEq> Engine<T> {
             // A local session is flushed like any other, or its handler would run here and there at once.
             Transport::Local => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
-            _ => !session.connect_only || answers_connect,
+            // A session that has ended has no other connect to wait for ([DC-1], [DC-6]).
+            _ => !session.connect_only || answers_connect || !session.is_alive(),
         };
         if travels && !(held && carrier.is_http()) {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a
             // connect reply, and responses, have a size that clients can take.
             let bounded = carrier.is_http() || session.connect_only;
             session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
-            batch.together = session.connect_only;
+            batch.together = session.connect_only && answers_connect;
         }
         let resumed = if carrier.is_http() { None } else { session.resumed(config) };
         let marked = !answers_handshake && session.mark_dirty();
@@ -219,8 +220,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         session.take(config.max_batch_bytes, &mut batch.events);
         let due = if is_once || session.connect_only {
             session.held.take()
-        } else {
+        } else if session.queue.is_empty() {
             session.held.take_if(|held| held.resume.is_some())
+        } else {
+            // Events come first, and there are more.
+            None
         };
         batch.together = session.connect_only && due.is_some();
         if is_once {
