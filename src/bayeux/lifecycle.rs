@@ -97,7 +97,8 @@ impl<T: Clone + PartialEq> Engine<T> {
             batch.together = session.connect_only && answers_connect;
         }
         let resumed = if carrier.is_http() { None } else { session.resumed(config) };
-        let marked = !answers_handshake && session.mark_dirty();
+        // What is queued during a handshake waits for the first connect, which a local session does not send ([HS-8]).
+        let marked = (!answers_handshake || slot.is_local()) && session.mark_dirty();
         let at = session.rearm();
         drop(session);
         if let Some(at) = at {
