@@ -280,19 +280,21 @@ impl<T: Clone + PartialEq> Engine<T> {
             let max = self.config.limits.max_channels;
             self.create(routing, max).ok_or(Rejection::CreateDenied(BY_LIMIT))?;
         }
-        {
+        let is_new = {
             let mut session = slot.session.lock();
             if !session.is_alive() {
                 return Err(Rejection::SubscribeFailed);
             }
-            let is_new = !session.subscribes(name);
-            if is_new && session.subscription_count() >= self.config.limits.max_subscriptions {
+            if !session.subscribes(name) && session.subscription_count() >= self.config.limits.max_subscriptions {
                 return Err(Rejection::SubscribeDenied(BY_LIMIT));
             }
-            session.subscribe(name, routes);
-        }
+            session.subscribe(name, routes)
+        };
         for routing in &leads_to {
             self.reconcile(slot, routing);
+        }
+        if !is_new {
+            return Ok(());
         }
         let mut context = Context::new(self, now, Some(*slot.view()), dirty);
         for listener in self.listeners().iter() {
