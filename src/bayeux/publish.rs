@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::channel::{ChannelKind, ChannelName};
 use super::channels::{Channel, Plan};
-use super::codec::decode;
+use super::codec::decode_publication;
 use super::context::Context;
 use super::engine::{Dirty, Engine};
 use super::exchange::{Accepted, Exchange, Handled};
@@ -297,8 +297,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         publication: &Shared,
     ) -> Option<Shared> {
         let text = std::str::from_utf8(publication.json()).expect("the engine writes UTF-8");
-        let mut messages = decode(text, &self.config.limits).expect("the engine writes messages it can read");
-        let mut message = messages.pop().expect("a publication is one message");
+        let mut message = decode_publication(text).expect("the engine writes messages it can read");
         for extension in own.iter().rev() {
             if extension.outgoing(from, Some(slot.view()), &mut message) == Flow::Drop {
                 return None;
