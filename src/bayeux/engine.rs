@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use super::directory::Directory;
 use super::exchange::{Binding, Exchange, Handled};
 use super::hash::Seeded;
-use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming, SessionView};
+use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming};
 use super::ids::{IdSource, SessionId};
 use super::message::{Client, Message};
 use super::peer::{Peer, Transport};
@@ -330,7 +330,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(Some(slot.view()), *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(&slot, *held))));
         }
     }
 
@@ -352,15 +352,15 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(Some(slot.view()), *held))
+            Release::Answer(self.render_held(&slot, *held))
         };
         dirty.releases.push((token, release));
     }
 
     /// Renders the replies withheld with a connect and the connect's own, as an ordinary success.
-    pub(super) fn render_held(&self, to: Option<&SessionView>, mut held: Held) -> Vec<u8> {
+    pub(super) fn render_held(&self, to: &Slot<T>, mut held: Held) -> Vec<u8> {
         let mut out = std::mem::take(&mut held.withheld);
-        if self.extend_reply(to, &mut held.reply) == Flow::Continue {
+        if self.extend_reply(Some(to), &mut held.reply) == Flow::Continue {
             held.reply.write(&mut out);
         }
         out
@@ -390,11 +390,12 @@ impl<T: Clone + PartialEq> Engine<T> {
         Flow::Continue
     }
 
-    /// Passes a reply through the session's and then the server's extensions, both in reverse order ([SC-7]).
-    pub(super) fn extend_reply(&self, to: Option<&SessionView>, reply: &mut Reply<'_>) -> Flow {
-        let own =
-            to.and_then(|view| self.sessions.get(view.id)).and_then(|slot| slot.session.lock().extensions.clone());
+    /// Passes a reply through the server's and then the session's extensions, both in reverse order ([SC-7]).
+    pub(super) fn extend_reply(&self, to: Option<&Slot<T>>, reply: &mut Reply<'_>) -> Flow {
+        // The session may have left the directory: the reply to its disconnect is still its own.
+        let own = to.and_then(|slot| slot.session.lock().extensions.clone());
         let server = self.extensions();
+        let to = to.map(Slot::view);
         for extension in server.iter().rev().chain(own.iter().flat_map(|own| own.iter().rev())) {
             if extension.reply(to, reply) == Flow::Drop {
                 return Flow::Drop;
@@ -410,7 +411,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         slot: Option<&Slot<T>>,
         mut reply: Reply<'_>,
     ) -> Handled<T> {
-        if self.extend_reply(slot.map(Slot::view), &mut reply) == Flow::Continue {
+        if self.extend_reply(slot, &mut reply) == Flow::Continue {
             reply.write(&mut exchange.replies);
         }
         Handled::Done

@@ -111,14 +111,14 @@ impl<T: Clone + PartialEq> Engine<T> {
             if let Some(counted) = &mut handshake.handshake {
                 counted.messages = batch.events.len();
             }
-            if self.extend_reply(Some(slot.view()), &mut handshake) == Flow::Continue {
+            if self.extend_reply(Some(&slot), &mut handshake) == Flow::Continue {
                 let mut rendered = Vec::new();
                 handshake.write(&mut rendered);
                 batch.handshake = Some(rendered);
             }
         }
         if let Some(due) = resumed {
-            batch.connect = self.render_held(Some(slot.view()), *due);
+            batch.connect = self.render_held(&slot, *due);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         if marked {
@@ -166,7 +166,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies.
     fn insert_reply(&self, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
         let behind = replies.split_off(place);
-        if self.extend_reply(Some(slot.view()), &mut reply) == Flow::Continue {
+        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
             reply.write(replies);
         }
         // What was behind began with its own comma, unless it was the first.
@@ -244,7 +244,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.deadlines.arm(at, slot.id());
         }
         if let Some(held) = due {
-            batch.connect = self.render_held(Some(slot.view()), *held);
+            batch.connect = self.render_held(&slot, *held);
         }
         Took::Batch
     }

@@ -68,7 +68,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             return self.answer(exchange, Some(slot), reply);
         }
         let mut rendered = Vec::new();
-        if self.extend_reply(Some(slot.view()), &mut reply) == Flow::Continue {
+        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
             reply.write(&mut rendered);
         }
         let publication = Publication::freeze(&message, message.channel_text(), channel.name(), plan.lazy);
