@@ -324,6 +324,9 @@ impl<T: Clone + PartialEq> Engine<T> {
             if name.kind() == ChannelKind::Service {
                 continue;
             }
+            if name.is_internal() && !slot.is_local() {
+                return reply.refuse(Rejection::ChannelMissing);
+            }
             // CometD looks the text up as it is, so `/foo/` is unknown although `/foo` exists.
             let left = if name.as_str() == text { slot.session.lock().unsubscribe(&name) } else { None };
             match left {
