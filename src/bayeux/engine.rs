@@ -42,7 +42,8 @@ pub struct Engine<T> {
     pub(super) deadlines: Deadlines,
     pub(super) browsers: Browsers,
     pub(super) counters: Counters,
-    pub(super) next_sweep: Mutex<Option<Time>>,
+    /// When idle channels are looked at next; in the past if there have been none.
+    pub(super) next_sweep: Mutex<Time>,
     extensions: RwLock<Arc<[Arc<dyn Extension>]>>,
     listeners: RwLock<Arc<[Arc<dyn Listener<T>>]>>,
     /// Whether any channel has a listener, so that meta messages need not look for theirs.
@@ -97,7 +98,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             deadlines: Deadlines::default(),
             browsers: Browsers::new(hash),
             counters: Counters::default(),
-            next_sweep: Mutex::new(None),
+            next_sweep: Mutex::default(),
             extensions: RwLock::new(Arc::from([])),
             listeners: RwLock::new(Arc::from([])),
             has_channel_listeners: AtomicBool::new(false),

@@ -361,10 +361,10 @@ impl<T: Clone + PartialEq> Engine<T> {
     fn sweep(&self, now: Time) {
         {
             let mut next = self.next_sweep.lock();
-            if next.is_some_and(|next| now < next) {
+            if now < *next {
                 return;
             }
-            *next = Some(now + self.config.sweep_period);
+            *next = now + self.config.sweep_period;
         }
         let removed = self.channels.sweep();
         let listeners = self.listeners();
@@ -378,7 +378,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// When [`fire`](Self::fire) has something to do next, unless another call comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        let sweep = if self.channels.has_idle() { *self.next_sweep.lock() } else { None };
+        let sweep = self.channels.has_idle().then(|| *self.next_sweep.lock());
         [self.deadlines.next(), sweep].into_iter().flatten().min()
     }
 
