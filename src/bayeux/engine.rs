@@ -274,11 +274,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         };
         let is_stream = !exchange.peer.transport.is_http();
         let slot = match &exchange.session {
-            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
-            // A stream whose session has ended may go on with another one.
+            // A stream whose session ended in an earlier exchange knows it no more ([DC-5]) and may go on with another.
             Binding::Session(slot) if is_stream && exchange.opened.is_none() && !slot.session.lock().is_alive() => {
                 self.lookup(exchange, id)
             }
+            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
             Binding::Session(_) | Binding::Nobody => None,
             Binding::Open => self.lookup(exchange, id),
         };
