@@ -15,6 +15,7 @@ pub mod config;
 
 mod advice;
 mod browsers;
+mod call;
 mod channel;
 mod channels;
 mod codec;
@@ -42,6 +43,7 @@ mod time;
 mod verdict;
 
 pub use advice::{Advice, Reconnect};
+pub use call::Call;
 pub use channel::{ChannelKind, ChannelName, InvalidChannel};
 pub use channels::ChannelOptions;
 pub use codec::{DecodeError, decode};
