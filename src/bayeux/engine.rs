@@ -332,7 +332,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(&slot, *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(slot, *held))));
         }
     }
 
@@ -354,7 +354,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(&slot, *held))
+            Release::Answer(self.render_held(slot, *held))
         };
         dirty.releases.push((token, release));
     }
