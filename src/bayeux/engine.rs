@@ -243,7 +243,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let state = slot.as_ref().map(|slot| slot.session.lock().state);
         let (Some(slot), Some(State::Shaken | State::Connected)) = (slot, state) else {
-            return self.unknown_session(exchange, is_connect, state == Some(State::Disconnected), reply);
+            return self.unknown_session(exchange, is_connect, state.is_some(), reply);
         };
         if !is_connect {
             let config = self.config.transport(exchange.peer.transport);
@@ -274,26 +274,23 @@ impl<T: Clone + PartialEq> Engine<T> {
         };
         let is_stream = !exchange.peer.transport.is_http();
         let slot = match &exchange.session {
-            // A stream whose session ended in an earlier exchange knows it no more ([DC-5]) and may go on with another.
+            // A session that ends while its own request is handled is still known to the rest of it ([CN-11]).
+            Binding::Session(slot) if slot.id() == id && exchange.opened.is_some() => return Some(Arc::clone(slot)),
+            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
+            // A stream whose session has ended may go on with another one.
             Binding::Session(slot) if is_stream && exchange.opened.is_none() && !slot.session.lock().is_alive() => {
                 self.lookup(exchange, id)
             }
-            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
             Binding::Session(_) | Binding::Nobody => None,
             Binding::Open => self.lookup(exchange, id),
         };
-        match slot {
-            Some(slot) => {
-                self.open(now, exchange, &slot, dirty);
-                Some(slot)
-            }
-            None => {
-                if !is_stream && matches!(exchange.session, Binding::Open) {
-                    exchange.session = Binding::Nobody;
-                }
-                None
-            }
+        let slot = slot.filter(|slot| slot.session.lock().is_alive());
+        match &slot {
+            Some(slot) => self.open(now, exchange, slot, dirty),
+            None if !is_stream && matches!(exchange.session, Binding::Open) => exchange.session = Binding::Nobody,
+            None => {}
         }
+        slot
     }
 
     fn lookup(&self, exchange: &Exchange<T>, id: SessionId) -> Option<Arc<Slot<T>>> {

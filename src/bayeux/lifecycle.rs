@@ -263,14 +263,22 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Puts publications of a lost response back at the head of the queue, and the session on the list if another
     /// outlet waits for them ([LP-10]).
     pub fn put_back(&self, slot: &Arc<Slot<T>>, publications: Vec<Shared>, dirty: &mut Dirty<T>) {
-        self.give_back(slot, publications);
+        slot.session.lock().put_back(publications);
         self.mark(slot, dirty);
     }
 
-    /// Puts publications that did not fit into a stream back at the head of the queue; whoever owns the stream takes
-    /// them again when there is room.
-    pub fn give_back(&self, slot: &Slot<T>, publications: Vec<Shared>) {
-        slot.session.lock().put_back(publications);
+    /// Puts publications that did not fit into the stream `token` back at the head of the queue.
+    ///
+    /// Whoever owns the stream takes them again when there is room. If the session has moved since they were taken,
+    /// nobody would: then it is put on the list.
+    pub fn give_back(&self, slot: &Arc<Slot<T>>, token: &T, publications: Vec<Shared>, dirty: &mut Dirty<T>) {
+        let mut session = slot.session.lock();
+        session.put_back(publications);
+        let has_moved = !matches!(&session.outlet, Outlet::Stream(current) if current == token);
+        if has_moved && session.mark_dirty() {
+            drop(session);
+            dirty.sessions.push(Arc::clone(slot));
+        }
     }
 
     /// Tells that an outlet is gone: the connection is closed, or the held request was dropped.

@@ -55,7 +55,7 @@ pub use hooks::{
     Authorization, Authorizer, ChannelListener, Ended, Extension, Flow, Listener, Naming, Operation, PlainNames,
     Rename, Route, SessionView,
 };
-pub use ids::{IdSource, SessionId};
+pub use ids::{IdSource, SessionId, SessionPrefix};
 pub use inspect::SessionReport;
 pub use lifecycle::Took;
 pub use message::{Client, Json, Message};

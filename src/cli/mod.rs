@@ -8,6 +8,7 @@
 //! Exit status: 0 for success, 1 for a failure of the world, 2 for wrong flags or settings.
 
 mod check;
+mod serve;
 mod settings;
 
 use std::io::{self, Write};
@@ -42,11 +43,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     match command.unwrap_or_else(|| Command::Serve(SettingsArgs::default())) {
-        Command::Serve(more) => {
-            let loaded = settings.and(more).load();
-            complain(&loaded.map_or_else(|errors| errors.to_string(), |_| "this build has no server".to_owned()));
-            ExitCode::FAILURE
-        }
+        Command::Serve(more) => serve::run(&settings.and(more)),
         Command::Check(arguments) => check::run(settings, arguments),
     }
 }

@@ -1,6 +1,9 @@
 //! [`Incoming`]: the messages of one request or frame, on their way through policy and engine.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::bayeux::{self, Batch, Exchange, Fault, Finished, Handled, Message, Peer};
 
@@ -42,13 +45,17 @@ impl Node {
         let exchange = self.engine.begin(peer.clone(), outlet, binding, messages.len());
         let mut incoming = Incoming { node: Arc::clone(self), exchange: Some(exchange), pending };
         for message in messages {
-            let verdict = self.verdict(&peer, &message).await;
+            let verdict = incoming.meanwhile(self.verdict(&peer, &message)).await;
             let Incoming { exchange: Some(exchange), pending, .. } = &mut incoming else { break };
             let now = self.now();
             match self.engine.handle(now, exchange, message, &verdict, pending.dirty()) {
                 Handled::Done => {}
                 Handled::Accepted(accepted) => {
-                    self.engine.commit(now, accepted, None, Some(exchange), pending.dirty());
+                    let queued = self.engine.commit(now, accepted, None, Some(exchange), pending.dirty());
+                    pending.count_queued(queued);
+                    if pending.is_long() {
+                        incoming.flush().await;
+                    }
                 }
                 Handled::Fault(fault) => return Err(fault),
             }
@@ -58,6 +65,27 @@ impl Node {
 }
 
 impl Incoming<'_> {
+    /// Flushes what the messages so far have made sendable, for a caller that has to wait before it can finish.
+    ///
+    /// Sessions on the list stay silent until they are flushed, also for other publishers; so nobody may keep them
+    /// there while waiting for something else than other flushes.
+    pub async fn flush(&mut self) {
+        self.pending.flush_list().await;
+    }
+
+    /// Waits for `asking`, and flushes first if that takes any time.
+    async fn meanwhile<R>(&mut self, asking: impl Future<Output = R>) -> R {
+        let mut asking = pin!(asking);
+        let first = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                self.flush().await;
+                asking.await
+            }
+        }
+    }
+
     /// Finishes the exchange: fills `batch` with what leaves now.
     ///
     /// A stream calls this under its writer lock.

@@ -34,7 +34,7 @@ pub use health::Health;
 pub use incoming::{Binding, Incoming};
 pub use local::{LocalSession, ReceiveError};
 pub use policy::{Decision, Policy};
-pub use tasks::Tasks;
+pub use tasks::{Stopping, Tasks};
 
 /// A session of a node.
 pub type Session = Slot<OutletRef>;

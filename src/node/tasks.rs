@@ -15,6 +15,22 @@ pub struct Tasks {
     stop: watch::Sender<bool>,
 }
 
+/// Tells a task to stop.
+#[derive(Clone, Debug)]
+pub struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the task is to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait(&mut self) {
+        // An error means that the tasks themselves are gone, which is the same.
+        let _ = self.0.wait_for(|stopping| *stopping).await;
+    }
+}
+
 /// Counts one running task, also if it panics or is dropped.
 struct Running(Arc<AtomicUsize>);
 
@@ -73,10 +89,10 @@ impl Tasks {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Returns what tells a task to stop: it waits until the value is true.
+    /// Returns what tells a task to stop.
     #[must_use]
-    pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+    pub fn stopping(&self) -> Stopping {
+        Stopping(self.stop.subscribe())
     }
 
     /// Tells every task to stop.

@@ -111,9 +111,8 @@ fn refuse_body(error: &BodyError) -> Response {
 
 fn refuse_messages(error: DecodeError) -> Response {
     let status = match error {
-        DecodeError::Syntax | DecodeError::TooDeep => StatusCode::BAD_REQUEST,
+        DecodeError::Syntax | DecodeError::TooDeep | DecodeError::TooMany => StatusCode::BAD_REQUEST,
         DecodeError::NotMessages => StatusCode::INTERNAL_SERVER_ERROR,
-        DecodeError::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
     };
     response::text(status, error.to_string())
 }

@@ -9,6 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::response::{self, Response};
 
+/// Most bytes of a refused body that are read so that its sender sees the answer.
+const DISCARD_MAX: u64 = 16 * 1024 * 1024;
+
 /// How much of a body is read, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
@@ -58,7 +61,7 @@ impl BodyError {
 
 /// Reads `body` to its end.
 ///
-/// An announced length is judged before anything is read. A body that arrives in one piece is not copied, so it may pin
+/// An announced length is judged before anything is kept. A body that arrives in one piece is not copied, so it may pin
 /// the connection's read buffer: drop it before waiting for anything.
 ///
 /// # Errors
@@ -74,10 +77,11 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let max_bytes = limits.max_bytes;
+    let end = Instant::now() + limits.total;
     if body.size_hint().lower() > max_bytes as u64 {
+        discard(body, end, limits.idle).await;
         return Err(BodyError::TooLarge { max_bytes });
     }
-    let end = Instant::now() + limits.total;
     let mut collected = Collected::default();
     loop {
         let deadline = end.min(Instant::now() + limits.idle);
@@ -86,9 +90,32 @@ where
         // Trailers say nothing here.
         let Ok(data) = frame.map_err(|error| BodyError::Aborted(error.into()))?.into_data() else { continue };
         if data.len() > max_bytes - collected.len() {
+            drop((data, collected));
+            discard(body, end, limits.idle).await;
             return Err(BodyError::TooLarge { max_bytes });
         }
         collected.push(data);
+    }
+}
+
+/// Reads the rest of a body that is refused and throws it away.
+///
+/// A client that is still sending when the connection is closed under it never sees the answer. What is larger than
+/// [`DISCARD_MAX`], or slow, is cut off all the same.
+async fn discard<B>(mut body: B, end: Instant, idle: Duration)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > DISCARD_MAX {
+        return;
+    }
+    let mut discarded = 0;
+    while discarded <= DISCARD_MAX {
+        let deadline = end.min(Instant::now() + idle);
+        match timeout_at(deadline, body.frame()).await {
+            Ok(Some(Ok(frame))) => discarded += frame.data_ref().map_or(0, |data| data.len() as u64),
+            _ => return,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod cookie;
 pub mod form;
 pub mod listener;
 pub mod origin;
+pub mod progress;
 pub mod request;
 pub mod response;
 pub mod router;

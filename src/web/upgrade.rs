@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     Request, Response,
+    progress::Monitored,
     response::{self, Body},
 };
 
@@ -114,7 +115,7 @@ pub struct Handover(OnUpgrade);
 impl Handover {
     /// Waits until the answer 101 is written, and takes the socket, with what was read beyond the request.
     ///
-    /// For connections that `server` runs as HTTP/1.1 with upgrades over `TokioIo<TcpStream>`.
+    /// For connections that `server` runs as HTTP/1.1 with upgrades over `TokioIo<Monitored>`.
     ///
     /// # Errors
     ///
@@ -125,8 +126,8 @@ impl Handover {
     /// Dropping the future closes the connection.
     pub async fn take_stream(self) -> Result<(TcpStream, Bytes), UpgradeError> {
         let upgraded = self.0.await.map_err(UpgradeError::Connection)?;
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| UpgradeError::NotTcp)?;
-        Ok((parts.io.into_inner(), parts.read_buf))
+        let parts = upgraded.downcast::<TokioIo<Monitored>>().map_err(|_| UpgradeError::NotTcp)?;
+        Ok((parts.io.into_inner().into_inner(), parts.read_buf))
     }
 }
 
@@ -152,7 +153,9 @@ fn is_key(key: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::web::progress::{Patience, Progress};
     use std::convert::Infallible;
+    use std::time::Duration;
 
     use hyper::service::service_fn;
     use tokio::{
@@ -226,6 +229,8 @@ mod tests {
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new();
+            let patience = Patience { head: Duration::from_secs(9), idle: Duration::from_secs(9) };
+            let stream = Monitored::new(stream, Progress::start(patience));
             connection.serve_connection(TokioIo::new(stream), service).with_upgrades().await.unwrap();
         };
         let taker = async {

@@ -419,7 +419,9 @@ impl Inner {
             if flowing == Flowing::FullAtNext {
                 self.connections.borrow_mut()[token.connection()].flowing = Flowing::Full;
                 assert!(batch.connect.is_empty(), "a reply that does not fit would have to be kept");
-                self.engine.give_back(slot, std::mem::take(&mut batch.events));
+                let mut dirty = Dirty::default();
+                self.engine.give_back(slot, &token, std::mem::take(&mut batch.events), &mut dirty);
+                assert!(dirty.is_empty(), "the session has not moved meanwhile");
                 return true;
             }
             self.write(token, &batch);

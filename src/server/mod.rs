@@ -1,0 +1,190 @@
+//! The server: builds a node from its settings, listens, routes requests, and stops.
+//!
+//! The central types are [`Builder`], to which a program adds its own policy, services and routes, and [`Server`], one
+//! that runs.
+//!
+//! **Must not know** any rule of the protocol: it wires parts together, and an `if` on a message belongs elsewhere.
+//!
+//! Start reading at [`Builder::start`]; `serve.rs` is the life of one HTTP connection, `options.rs` turns settings into
+//! the options of the parts.
+
+mod options;
+mod serve;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin;
+use crate::bayeux::{MountId, Naming, PlainNames};
+use crate::config::Config;
+use crate::node::{Health, Node, Policy};
+use crate::pages;
+use crate::policy::DefaultSecurityPolicy;
+use crate::transport::{Connections, Mount};
+use crate::web::Router;
+use crate::web::listener::{ListenError, Listener};
+
+use serve::{Listening, Routes};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {}", .0.address)]
+    Listen(#[source] ListenError),
+    /// A setting that only the part it concerns can judge is wrong.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// A server that is being put together.
+pub struct Builder {
+    config: Config,
+    policy: Arc<dyn Policy>,
+    naming: Arc<dyn Naming>,
+    routes: Router,
+    setups: Vec<Setup>,
+}
+
+type Setup = Box<dyn FnOnce(&Arc<Node>) + Send>;
+
+impl Builder {
+    /// Begins with these settings, CometD's default policy and plain channel names.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            policy: Arc::new(DefaultSecurityPolicy),
+            naming: Arc::new(PlainNames),
+            routes: Router::new(),
+            setups: Vec::new(),
+        }
+    }
+
+    /// Asks this policy instead of CometD's.
+    #[must_use]
+    pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Maps channel names as this says.
+    #[must_use]
+    pub fn naming(mut self, naming: Arc<dyn Naming>) -> Self {
+        self.naming = naming;
+        self
+    }
+
+    /// Serves these routes too, before the embedded page; a mount wins over both.
+    #[must_use]
+    pub fn routes(mut self, routes: Router) -> Self {
+        self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Runs `setup` with the node before anything is served: the place for services, listeners and extensions.
+    #[must_use]
+    pub fn node_setup(mut self, setup: impl FnOnce(&Arc<Node>) + Send + 'static) -> Self {
+        self.setups.push(Box::new(setup));
+        self
+    }
+
+    /// Listens and serves.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with nothing left running.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[expect(clippy::unused_async, reason = "starting will wait for stores and keys; callers should not change then")]
+    pub async fn start(self) -> Result<Server, StartError> {
+        let Self { config, policy, naming, routes, setups } = self;
+        let transports = options::transports(&config)?;
+        let public = Listener::bind(config.server.listen).map_err(StartError::Listen)?;
+        let admin = config.admin.listen.map(Listener::bind).transpose().map_err(StartError::Listen)?;
+        let node = Node::start_with(config.engine.clone(), policy, naming);
+        for setup in setups {
+            setup(&node);
+        }
+        let connections = Arc::new(Connections::default());
+        let mount = |(place, path): (usize, &str)| {
+            let id = MountId(u16::try_from(place).expect("settings allow at most 64 mounts"));
+            let mount = Mount::new(Arc::clone(&node), id, transports.clone(), Arc::clone(&connections));
+            (path.to_owned(), Arc::new(mount))
+        };
+        let paths: Vec<String> = config.mounts.iter().map(|mount| mount.path.clone()).collect();
+        let mounts = paths.iter().map(String::as_str).enumerate().map(mount).collect();
+        let pages = pages::routes(&paths);
+        let listening = Arc::new(Listening::new(Arc::clone(&node), Arc::clone(&connections), config.server.clone()));
+        let (address, admin_address) = (public.address(), admin.as_ref().map(Listener::address));
+        serve::spawn(&listening, public, Routes { mounts, router: routes.merge(pages) });
+        if let Some(listener) = admin {
+            let token = config
+                .admin
+                .token
+                .clone()
+                .map(|secret| -> admin::TokenCheck { Arc::new(move |sent| secret.matches(sent)) });
+            let router = admin::routes(&node, &paths, token);
+            serve::spawn(&listening, listener, Routes { mounts: Vec::new(), router });
+        }
+        serve::spawn_idle_check(&listening, config.http.websocket.idle_timeout);
+        node.set_health(Health::Ready);
+        Ok(Server { node, connections, address, admin_address, shutdown_timeout: config.server.shutdown_timeout })
+    }
+}
+
+/// A server that runs.
+pub struct Server {
+    node: Arc<Node>,
+    connections: Arc<Connections>,
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    shutdown_timeout: Duration,
+}
+
+impl Server {
+    /// Where clients connect to; the port is the real one, also if the settings say 0.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin listener is, if there is one.
+    #[must_use]
+    pub const fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The open WebSockets.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Stops: takes nothing new, answers held connects with what is queued, closes WebSockets with 1001, and waits for
+    /// connections to end, at most `shutdown_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has been told to stop stops, but is not waited for.
+    pub async fn stop(&self) {
+        self.node.set_health(Health::Stopping);
+        self.node.tasks().stop();
+        self.node.release_held().await;
+        self.connections.close_all();
+        // The clock goes on until the node is dropped: closing connections may still have deadlines.
+        if !self.node.tasks().wait(1, self.shutdown_timeout).await {
+            tracing::warn!(tasks = self.node.tasks().count(), "stopped before every connection had ended");
+        }
+    }
+}

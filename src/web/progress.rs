@@ -1,0 +1,170 @@
+//! [`Progress`]: how far an HTTP connection is, so that one that makes none is closed.
+//!
+//! hyper has one timer for the head of a request, which also runs while a kept-alive connection waits for the next one.
+//! Clients keep connections for minutes, and closing one just when it is used loses a request, so the two times are
+//! apart here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long a connection may be without a request, and with part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Longest time from the first byte of a head, or from the beginning of the connection, to its last.
+    pub head: Duration,
+    /// Longest time between two requests.
+    pub idle: Duration,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub struct Progress {
+    patience: Patience,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing of a request has come since then.
+    Idle(Instant),
+    /// A head is on its way since then.
+    Head(Instant),
+    /// A request is being answered; its body and its handler have limits of their own.
+    Busy,
+}
+
+/// The two ways a watched connection ends.
+#[derive(Debug)]
+pub enum Watched<T> {
+    /// By itself.
+    Ended(T),
+    /// It made no progress and is to be closed.
+    Stalled,
+}
+
+impl Progress {
+    /// Begins with a connection that has sent nothing; its first head counts from now.
+    #[must_use]
+    pub fn start(patience: Patience) -> Arc<Self> {
+        Arc::new(Self { patience, phase: Mutex::new(Phase::Head(Instant::now())) })
+    }
+
+    /// A whole head has arrived.
+    pub fn begin_request(&self) {
+        *self.phase.lock() = Phase::Busy;
+    }
+
+    /// The answer is made.
+    pub fn end_request(&self) {
+        *self.phase.lock() = Phase::Idle(Instant::now());
+    }
+
+    fn received(&self) {
+        let mut phase = self.phase.lock();
+        if let Phase::Idle(_) = *phase {
+            *phase = Phase::Head(Instant::now());
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match *self.phase.lock() {
+            Phase::Idle(since) => Some(since + self.patience.idle),
+            Phase::Head(since) => Some(since + self.patience.head),
+            Phase::Busy => None,
+        }
+    }
+
+    /// Runs a connection until it ends or stalls.
+    ///
+    /// The timer is armed anew only if it would be too late; one that rings early looks again. A connection that is
+    /// busy costs none.
+    pub async fn watch<F: Future>(&self, mut connection: Pin<&mut F>) -> Watched<F::Output> {
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        std::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = connection.as_mut().poll(context) {
+                return Poll::Ready(Watched::Ended(output));
+            }
+            loop {
+                let Some(deadline) = self.deadline() else { return Poll::Pending };
+                let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                if timer.deadline() > deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                if timer.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                if deadline <= Instant::now() {
+                    return Poll::Ready(Watched::Stalled);
+                }
+                timer.as_mut().reset(deadline);
+            }
+        })
+        .await
+    }
+}
+
+/// A socket that tells a [`Progress`] when something arrives.
+#[derive(Debug)]
+pub struct Monitored {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+}
+
+impl Monitored {
+    /// Watches a socket.
+    #[must_use]
+    pub fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+        Self { stream, progress }
+    }
+
+    /// Returns the socket.
+    #[must_use]
+    pub fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+}
+
+impl AsyncRead for Monitored {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, out);
+        if out.filled().len() > before {
+            self.progress.received();
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Monitored {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

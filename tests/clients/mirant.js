@@ -1,0 +1,70 @@
+// Starts the server under test and stops it again.
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import assert from "node:assert/strict";
+
+const START_LIMIT_MS = 10_000;
+const STOP_LIMIT_MS = 10_000;
+
+/** Short, so that a test sees full holds; long enough that a hold cannot be taken for an answer at once. */
+const HOLD = "700ms";
+
+/** Whether the tests talk to a server that somebody else started, named by BAYEUX_URL. */
+export const foreign = Boolean(process.env.BAYEUX_URL);
+
+/** The path of the server's binary: MIRANT_BIN, or what `cargo build` makes. */
+export function binary() {
+    if (process.env.MIRANT_BIN) {
+        return process.env.MIRANT_BIN;
+    }
+    const root = fileURLToPath(new URL("../..", import.meta.url));
+    const args = ["build", "--bin", "mirant", "--message-format=json-render-diagnostics"];
+    const lines = execFileSync("cargo", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    const built = lines.trim().split("\n").map((line) => JSON.parse(line)).find((message) => message.executable);
+    return built.executable;
+}
+
+/**
+ * Starts a server with `settings` (`section.key=value`, beside a short hold time and free ports) and resolves, once
+ * it is ready, to its `url`, its `origin` and `stop()`, which fails unless it ends by itself with exit code 0.
+ */
+export async function start(settings = []) {
+    if (foreign) {
+        const url = process.env.BAYEUX_URL;
+        return { url, origin: new URL(url).origin, stop: async () => {}, kill: () => {} };
+    }
+    const sets = ["admin.listen=127.0.0.1:0", `bayeux.timeout=${HOLD}`, ...settings].flatMap((set) => ["--set", set]);
+    const child = spawn(binary(), ["--listen", "127.0.0.1:0", ...sets], { stdio: ["ignore", "pipe", "pipe"] });
+    const exited = once(child, "exit");
+    let said = "";
+    child.stderr.on("data", (bytes) => (said += bytes));
+    const url = await new Promise((resolve, reject) => {
+        const fail = (why) => reject(new Error(`the server ${why}\n${said}`));
+        const timer = setTimeout(() => fail("was not ready in time"), START_LIMIT_MS);
+        let bayeux;
+        createInterface({ input: child.stdout }).on("line", (line) => {
+            said += `${line}\n`;
+            bayeux ??= /^bayeux\s+(http\S+)/.exec(line)?.[1];
+            if (line.trim() === "ready") {
+                clearTimeout(timer);
+                bayeux ? resolve(bayeux) : fail("named no bayeux URL");
+            }
+        });
+        child.once("error", (error) => fail(`did not start: ${error.message}`));
+        child.once("close", (code, signal) => fail(`ended with ${code ?? signal}`));
+    }).catch((error) => {
+        child.kill("SIGKILL");
+        throw error;
+    });
+    const stop = async () => {
+        child.kill("SIGTERM");
+        const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
+        const [code, signal] = await exited;
+        clearTimeout(timer);
+        assert.equal(code ?? signal, 0, `the server ends with exit code 0 on SIGTERM\n${said}`);
+    };
+    return { url, origin: new URL(url).origin, stop, kill: () => child.kill("SIGKILL") };
+}
