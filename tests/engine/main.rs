@@ -14,6 +14,7 @@ mod handshake;
 mod hooks;
 mod lazy;
 mod lifecycle;
+mod model;
 mod moving;
 mod names;
 mod publish;
