@@ -19,5 +19,6 @@ mod moving;
 mod names;
 mod publish;
 mod queues;
+mod races;
 mod services;
 mod subscribe;

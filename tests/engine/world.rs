@@ -360,6 +360,7 @@ impl Inner {
             sessions.push(Arc::clone(slot));
         }
         let mut slots = self.slots.borrow_mut();
+        slots.retain(|slot| self.engine.view(slot.id()).is_some());
         if !slots.iter().any(|known| Arc::ptr_eq(known, slot)) {
             slots.push(Arc::clone(slot));
         }
