@@ -19,6 +19,9 @@ const TURN: Duration = Duration::from_micros(300);
 /// Turns are timed after this many flushes only, because reading the clock costs as much as a small flush.
 const FLUSHES_PER_READING: usize = 16;
 
+/// Deliveries that one list gathers, several milliseconds of work, before they leave and others may run.
+const QUEUED_MAX: usize = 65_536;
+
 /// What a session may be written through: a connection, a held request, or a callback.
 pub trait Outlet: Send + Sync + 'static {
     /// Takes what the session has for this outlet and writes it without waiting.
@@ -72,11 +75,13 @@ pub struct Pending {
     dirty: Dirty<OutletRef>,
     /// How many sessions of the list have been flushed.
     flushed: usize,
+    /// How many publications were queued since the list was empty.
+    queued: usize,
 }
 
 impl Pending {
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, dirty: Dirty::default(), flushed: 0 }
+        Self { node, dirty: Dirty::default(), flushed: 0, queued: 0 }
     }
 
     /// The list, for calls of the engine.
@@ -88,6 +93,16 @@ impl Pending {
     #[must_use]
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Notes that a publication was queued for so many sessions.
+    pub(super) const fn count_queued(&mut self, sessions: usize) {
+        self.queued += sessions;
+    }
+
+    /// Whether so much is queued that it must leave before more is.
+    pub(super) const fn is_long(&self) -> bool {
+        self.queued >= QUEUED_MAX
     }
 
     /// Flushes every session and lets other tasks run now and then.
@@ -124,7 +139,7 @@ impl Pending {
         for count in 1..=FLUSHES_PER_TURN {
             let Some(session) = self.dirty.sessions.get(self.flushed) else {
                 self.dirty.sessions.clear();
-                self.flushed = 0;
+                (self.flushed, self.queued) = (0, 0);
                 return self.dirty.is_empty();
             };
             self.flushed += 1;

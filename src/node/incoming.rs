@@ -1,6 +1,9 @@
 //! [`Incoming`]: the messages of one request or frame, on their way through policy and engine.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::bayeux::{self, Batch, Exchange, Fault, Finished, Handled, Message, Peer};
 
@@ -14,7 +17,8 @@ pub type Binding = bayeux::Binding<OutletRef>;
 /// Dropping it gives the exchange up, as if the sender had gone.
 pub struct Incoming<'p> {
     node: Arc<Node>,
-    exchange: Option<Exchange<OutletRef>>,
+    /// Boxed, because it is handed from place to place.
+    exchange: Option<Box<Exchange<OutletRef>>>,
     pending: &'p mut Pending,
 }
 
@@ -39,16 +43,20 @@ impl Node {
         messages: Vec<Message<'_>>,
         pending: &'p mut Pending,
     ) -> Result<Incoming<'p>, Fault> {
-        let exchange = self.engine.begin(peer.clone(), outlet, binding, messages.len());
+        let exchange = Box::new(self.engine.begin(peer.clone(), outlet, binding, messages.len()));
         let mut incoming = Incoming { node: Arc::clone(self), exchange: Some(exchange), pending };
         for message in messages {
-            let verdict = self.verdict(&peer, &message).await;
+            let verdict = incoming.meanwhile(self.verdict(&peer, &message)).await;
             let Incoming { exchange: Some(exchange), pending, .. } = &mut incoming else { break };
             let now = self.now();
             match self.engine.handle(now, exchange, message, &verdict, pending.dirty()) {
                 Handled::Done => {}
                 Handled::Accepted(accepted) => {
-                    self.engine.commit(now, accepted, None, Some(exchange), pending.dirty());
+                    let queued = self.engine.commit(now, accepted, None, Some(exchange), pending.dirty());
+                    pending.count_queued(queued);
+                    if pending.is_long() {
+                        incoming.flush().await;
+                    }
                 }
                 Handled::Fault(fault) => return Err(fault),
             }
@@ -58,19 +66,40 @@ impl Node {
 }
 
 impl Incoming<'_> {
+    /// Flushes what the messages so far have made sendable, for a caller that has to wait before it can finish.
+    ///
+    /// Sessions on the list stay silent until they are flushed, also for other publishers; so nobody may keep them
+    /// there while waiting for something else than other flushes.
+    pub async fn flush(&mut self) {
+        self.pending.flush_list().await;
+    }
+
+    /// Waits for `asking`, and flushes first if that takes any time.
+    async fn meanwhile<R>(&mut self, asking: impl Future<Output = R>) -> R {
+        let mut asking = pin!(asking);
+        let first = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                self.flush().await;
+                asking.await
+            }
+        }
+    }
+
     /// Finishes the exchange: fills `batch` with what leaves now.
     ///
     /// A stream calls this under its writer lock.
     pub fn finish(mut self, batch: &mut Batch) -> (Finished, Binding) {
         let exchange = self.exchange.take().expect("an exchange is finished once");
-        self.node.engine.finish(self.node.now(), exchange, batch, self.pending.dirty())
+        self.node.engine.finish(self.node.now(), *exchange, batch, self.pending.dirty())
     }
 }
 
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            self.node.engine.abandon(self.node.now(), exchange, self.pending.dirty());
+            self.node.engine.abandon(self.node.now(), *exchange, self.pending.dirty());
         }
     }
 }

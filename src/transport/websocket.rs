@@ -12,13 +12,12 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::bayeux::{DecodeError, Peer, Release, Transport, decode};
-use crate::node::{Binding, Flushed, Node, Outlet, OutletRef, Pending, Session};
+use crate::node::{self, Binding, Flushed, Node, Outlet, OutletRef, Pending, Session};
 use crate::web::websocket::{CloseCode, CloseReason, FrameDecoder, Incoming, encode_close, encode_pong, encode_text};
 use crate::web::{Request, Response, upgrade as handshake};
 
 use super::Mount;
-use super::encode;
-use super::writer::{Moved, Writer, Wrote, with_scratch};
+use super::writer::{Moved, Wire, Writer, Wrote, with_scratch};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -177,7 +176,7 @@ impl Connection {
                 Incoming::Ping(payload) => {
                     let mut pong = Vec::new();
                     encode_pong(&mut pong, &payload);
-                    self.write(&pong).await?;
+                    self.write(&pong, pending).await;
                 }
                 Incoming::Close { code, .. } => return Err(Close { code, text: "" }),
             }
@@ -199,29 +198,47 @@ impl Connection {
             // Faye's keep-alive ([EN-14]).
             let mut empty = Vec::new();
             encode_text(&mut empty, b"[]");
-            return self.write(&empty).await;
+            self.write(&empty, pending).await;
+            return Ok(());
         }
         let received = node.receive(self.peer.clone(), me.clone(), binding.clone(), messages, pending).await;
         let incoming = received.map_err(|fault| {
             tracing::debug!(%fault, "websocket closed");
             Close { code: Some(CloseCode::Error), text: "bad request" }
         })?;
-        // A client that does not read gets no answers to pile up: its next frame waits for its last answer.
-        self.wait_until_free(me).await?;
+        *binding = self.finish(me, incoming).await?;
+        Ok(())
+    }
+
+    /// Writes the answers of one frame.
+    async fn finish(&self, me: &OutletRef, mut incoming: node::Incoming<'_>) -> Result<Binding, Close> {
+        loop {
+            match self.try_finish(me, incoming) {
+                Ok(binding) => return Ok(binding),
+                Err(unfinished) => incoming = unfinished,
+            }
+            // A client that does not read gets no answers to pile up: its next frame waits for its last answer. What it
+            // has published does not wait with it.
+            incoming.flush().await;
+            self.wait_until_free(me).await?;
+        }
+    }
+
+    /// Writes the answers of one frame, unless the writer is not free.
+    fn try_finish<'p>(&self, me: &OutletRef, incoming: node::Incoming<'p>) -> Result<Binding, node::Incoming<'p>> {
         let mut writer = self.writer.lock();
-        let counters = self.mount.connections.counters();
-        let (wrote, bound) = with_scratch(|batch, bytes| {
-            let (_, bound) = incoming.finish(batch);
-            bytes.clear();
-            encode::frames(batch, node.engine().config().websocket.messages_per_frame, bytes);
-            let wrote = if bytes.is_empty() { Wrote::All } else { writer.write(&self.stream, counters, bytes) };
-            (wrote, bound)
+        if !writer.is_free() {
+            return Err(incoming);
+        }
+        let (wrote, binding) = with_scratch(|batch, bytes| {
+            let (_, binding) = incoming.finish(batch);
+            let session = if let Binding::Session(session) = &binding { Some(session) } else { None };
+            (writer.write_batch(&self.wire(me), session, batch, bytes), binding)
         });
-        self.remember(&mut writer, &bound);
-        *binding = bound;
+        self.remember(&mut writer, &binding);
         drop(writer);
         self.need_task(wrote);
-        Ok(())
+        Ok(binding)
     }
 
     /// Notes a session that may be written to through this connection.
@@ -234,14 +251,19 @@ impl Connection {
     }
 
     /// Writes a frame of the connection's own.
-    async fn write(&self, frame: &[u8]) -> Result<(), Close> {
+    async fn write(&self, frame: &[u8], pending: &mut Pending) {
         let wrote = self.writer.lock().write(&self.stream, self.mount.connections.counters(), frame);
         self.need_task(wrote);
-        // A client that floods with pings and never reads would otherwise pile up pongs.
+        // A client that floods with pings and never reads would otherwise pile up pongs. What it has published does
+        // not wait with it.
         if wrote == Wrote::Full {
+            pending.flush_list().await;
             self.wait_for_room().await;
         }
-        Ok(())
+    }
+
+    fn wire<'w>(&'w self, me: &'w OutletRef) -> Wire<'w> {
+        Wire { stream: &self.stream, counters: self.mount.connections.counters(), node: &self.mount.node, me }
     }
 
     async fn wait_until_free(&self, me: &OutletRef) -> Result<(), Close> {
@@ -269,15 +291,14 @@ impl Connection {
             return Wrote::Dead;
         }
         self.wait_for_room().await;
-        let counters = self.mount.connections.counters();
         let mut writer = self.writer.lock();
-        let mut wrote = writer.write_rest(&self.stream, counters);
+        let mut wrote = writer.write_rest(&self.stream, self.mount.connections.counters());
         let sessions = writer.sessions.clone();
         for session in &sessions {
             if wrote != Wrote::All {
                 break;
             }
-            wrote = writer.flush(&self.stream, counters, &self.mount.node, session, me).unwrap_or(Wrote::All);
+            wrote = writer.flush(&self.wire(me), session).unwrap_or(Wrote::All);
         }
         wrote
     }
@@ -364,13 +385,13 @@ impl Drop for Ending<'_> {
 }
 
 impl Outlet for Connection {
-    fn flush(&self, node: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed {
+    fn flush(&self, _: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed {
         let mut writer = self.writer.lock();
         // Whoever finds a rest leaves the queue alone: the connection's task takes from it when there is room.
         if !writer.is_free() {
             return Flushed::Done;
         }
-        let wrote = writer.flush(&self.stream, self.mount.connections.counters(), node, session, me);
+        let wrote = writer.flush(&self.wire(me), session);
         drop(writer);
         match wrote {
             Err(Moved) => Flushed::Moved,

@@ -122,23 +122,16 @@ impl Writer {
     }
 
     /// Writes what a session has, until it has nothing or the socket is full.
-    pub(super) fn flush(
-        &mut self,
-        stream: &TcpStream,
-        counters: &Counters,
-        node: &Arc<Node>,
-        session: &Arc<Session>,
-        me: &OutletRef,
-    ) -> Result<Wrote, Moved> {
+    pub(super) fn flush(&mut self, wire: &Wire<'_>, session: &Arc<Session>) -> Result<Wrote, Moved> {
         with_scratch(|batch, bytes| {
             loop {
                 batch.clear();
-                match node.engine().take(node.now(), session, me, batch) {
+                match wire.node.engine().take(wire.node.now(), session, wire.me, batch) {
                     Took::Moved => return Err(Moved),
                     Took::Nothing => return Ok(Wrote::All),
                     Took::Batch => {}
                 }
-                let wrote = self.write_batch(stream, counters, node, session, batch, bytes);
+                let wrote = self.write_batch(wire, Some(session), batch, bytes);
                 if wrote != Wrote::All || !batch.more {
                     return Ok(wrote);
                 }
@@ -146,16 +139,15 @@ impl Writer {
         })
     }
 
-    /// Writes one batch of a session; if not a byte of it fits, its publications go back to the session.
-    fn write_batch(
+    /// Writes one batch; if not a byte of it fits, its publications go back to the session.
+    pub(super) fn write_batch(
         &mut self,
-        stream: &TcpStream,
-        counters: &Counters,
-        node: &Arc<Node>,
-        session: &Arc<Session>,
+        wire: &Wire<'_>,
+        session: Option<&Arc<Session>>,
         batch: &mut Batch,
         bytes: &mut Vec<u8>,
     ) -> Wrote {
+        let Wire { stream, counters, node, me } = *wire;
         let messages_per_frame = node.engine().config().websocket.messages_per_frame;
         let (wrote, count, is_single) = match batch.events.as_slice() {
             // The usual delivery: the publication is the frame.
@@ -174,14 +166,26 @@ impl Writer {
             return wrote;
         }
         let only_events = batch.connect.is_empty() && batch.replies.is_empty() && batch.handshake.is_none();
-        if count == 0 && only_events {
-            node.engine().give_back(session, std::mem::take(&mut batch.events));
+        // Replies cannot go back: on a full socket they wait here with their events, on a broken one they are lost.
+        let goes_back = count == 0 && (only_events || wrote == Wrote::Dead);
+        if let (true, Some(session)) = (goes_back, session) {
+            // Its session may have moved to another connection in the meantime, which then has to be flushed.
+            let mut pending = node.pending();
+            node.engine().give_back(session, me, std::mem::take(&mut batch.events), pending.dirty());
         } else if wrote == Wrote::Full {
             let bytes: &[u8] = if is_single { batch.events[0].frame() } else { bytes };
             self.rest.extend_from_slice(&bytes[count..]);
         }
         wrote
     }
+}
+
+/// The connection that a writer belongs to.
+pub(super) struct Wire<'w> {
+    pub(super) stream: &'w TcpStream,
+    pub(super) counters: &'w Counters,
+    pub(super) node: &'w Arc<Node>,
+    pub(super) me: &'w OutletRef,
 }
 
 /// The session may no longer be written to through this connection.
