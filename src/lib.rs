@@ -6,6 +6,8 @@
 //! `docs/architecture.md` is the map.
 #![warn(missing_docs)]
 
+#[cfg(feature = "server")]
+pub mod admin;
 pub mod bayeux;
 #[cfg(feature = "server")]
 pub mod cli;

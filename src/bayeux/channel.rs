@@ -91,7 +91,7 @@ impl ChannelName {
     /// Whether the name lies in the tree that this server keeps for itself, `/sys` ([SC-9]).
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        &*self.0 == "/sys" || self.0.starts_with("/sys/")
+        is_internal(&self.0)
     }
 
     /// Returns the patterns that match this name, from `/**` to the closest ([CH-4]).
@@ -136,6 +136,11 @@ pub(super) fn kind_of(name: &str) -> ChannelKind {
     } else {
         ChannelKind::Broadcast
     }
+}
+
+/// Whether a normalised name lies in the tree that this server keeps for itself ([SC-9]).
+pub(super) fn is_internal(name: &str) -> bool {
+    name == "/sys" || name.starts_with("/sys/")
 }
 
 /// CometD's set, which is wider than the published grammar.

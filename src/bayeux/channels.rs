@@ -263,6 +263,26 @@ impl<T> Channels<T> {
         rows
     }
 
+    /// Returns at most `count` channels by name with their subscriber counts, those that begin with `prefix` and come
+    /// after `after`; and whether there are more.
+    pub(super) fn page(&self, prefix: &str, after: &str, count: usize) -> (Vec<(ChannelName, usize)>, bool) {
+        let by_name = self.by_name.read();
+        let wanted = by_name.values().filter(|channel| {
+            let name = channel.name.as_str();
+            name > after && name.starts_with(prefix)
+        });
+        let mut channels: Vec<_> = wanted.cloned().collect();
+        drop(by_name);
+        let has_more = channels.len() > count;
+        if has_more {
+            channels.select_nth_unstable_by(count, |one, other| one.name.cmp(&other.name));
+            channels.truncate(count);
+        }
+        channels.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let rows = channels.iter().map(|channel| (channel.name.clone(), channel.subscriber_count())).collect();
+        (rows, has_more)
+    }
+
     /// Sets or removes one subscriber; false if the channel has retired meanwhile.
     pub(super) fn set_subscriber(&self, channel: &Channel<T>, slot: &Arc<Slot<T>>, route: Option<Route>) -> bool {
         let removed = route.is_none();

@@ -58,6 +58,12 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Vec<Message<'a>>, De
     })
 }
 
+/// Reads a message that the engine has written itself, without limits and with every field that is in it.
+pub(super) fn decode_publication(text: &str) -> Result<Message<'_>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    OneMessage { origin: Origin::Engine }.deserialize(&mut deserializer)
+}
+
 const TOO_MANY: &str = "too many messages";
 const BARE: &str = "bare value";
 
@@ -107,7 +113,7 @@ impl<'de> Visitor<'de> for Batch {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let mut messages = Vec::with_capacity(1);
-        while let Some(message) = elements.next_element_seed(OneMessage)? {
+        while let Some(message) = elements.next_element_seed(OneMessage { origin: Origin::Client })? {
             if messages.len() == self.max {
                 return Err(A::Error::custom(TOO_MANY));
             }
@@ -117,7 +123,7 @@ impl<'de> Visitor<'de> for Batch {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-        OneMessage.visit_map(fields).map(|message| vec![message])
+        OneMessage { origin: Origin::Client }.visit_map(fields).map(|message| vec![message])
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
@@ -138,7 +144,18 @@ impl<'de> Visitor<'de> for Batch {
 }
 
 /// Reads one object.
-struct OneMessage;
+struct OneMessage {
+    origin: Origin,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Somebody else: fields of replies are dropped ([PB-8]).
+    Client,
+    /// This engine: answers of remote calls have fields of replies.
+    Engine,
+}
 
 impl<'de> DeserializeSeed<'de> for OneMessage {
     type Value = Message<'de>;
@@ -159,14 +176,15 @@ impl<'de> Visitor<'de> for OneMessage {
         let mut message = Message::default();
         while let Some(key) = fields.next_key_seed(Text)? {
             let value = fields.next_value::<&'de RawValue>()?.get();
-            set(&mut message, key, value).map_err(A::Error::custom)?;
+            set(&mut message, key, value, self.origin).map_err(A::Error::custom)?;
         }
         Ok(message)
     }
 }
 
 /// Stores one field; the last of several with one name counts ([EN-4]).
-fn set<'a>(message: &mut Message<'a>, key: Cow<'a, str>, value: &'a str) -> Result<(), &'static str> {
+fn set<'a>(message: &mut Message<'a>, key: Cow<'a, str>, value: &'a str, origin: Origin) -> Result<(), &'static str> {
+    let is_foreign = origin == Origin::Client;
     let present = (value != "null").then_some(Cow::Borrowed(value));
     match &*key {
         "channel" => {
@@ -182,8 +200,8 @@ fn set<'a>(message: &mut Message<'a>, key: Cow<'a, str>, value: &'a str) -> Resu
                 Some(text) => text.and_then(|id| SessionId::parse(&id)).map_or(Client::Foreign, Client::Id),
             }
         }
-        "subscription" => message.subscription = present,
-        "advice" => message.advice = present,
+        "subscription" if is_foreign => message.subscription = present,
+        "advice" if is_foreign => message.advice = present,
         "data" => message.data = Some(Cow::Borrowed(value)),
         "ext" => message.ext = Some(Cow::Borrowed(value)),
         "connectionType"
@@ -192,7 +210,8 @@ fn set<'a>(message: &mut Message<'a>, key: Cow<'a, str>, value: &'a str) -> Resu
         | "successful"
         | "supportedConnectionTypes"
         | "version"
-        | "x-messages" => {}
+        | "x-messages"
+            if is_foreign => {}
         _ => match message.extra.iter_mut().find(|(name, _)| *name == key) {
             Some((_, old)) => *old = Cow::Borrowed(value),
             None => message.extra.push((key, Cow::Borrowed(value))),

@@ -1,5 +1,8 @@
 //! [`Context`]: what hooks and services may do while a message is handled.
 
+use serde_json::value::RawValue;
+
+use super::call::Call;
 use super::channel::ChannelName;
 use super::engine::{Dirty, Engine};
 use super::hooks::SessionView;
@@ -44,6 +47,17 @@ impl<'a, T: Clone + PartialEq> Context<'a, T> {
     pub fn deliver(&mut self, to: SessionId, message: Message<'_>) -> bool {
         let from = self.sender.map(|sender| sender.id);
         self.engine.deliver(self.now, from, to, message, self.dirty)
+    }
+
+    /// Takes the message at hand as a remote call, to be answered now or later; `None` if it has no `id` or no sender.
+    #[must_use]
+    pub fn call(&self, message: &Message<'_>) -> Option<Call> {
+        Call::of(self.sender?.id, message)
+    }
+
+    /// Answers a remote call ([SV-3]); false if that came to nothing, as [`Call::answer`] says.
+    pub fn answer(&mut self, call: &Call, result: Result<&RawValue, &RawValue>) -> bool {
+        call.answer(self.engine, self.now, result, self.dirty)
     }
 
     /// Publishes from the server; returns how many sessions it was queued for, or `None` if a hook dropped it.

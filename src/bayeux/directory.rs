@@ -61,6 +61,15 @@ impl<T> Directory<T> {
         self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
+    /// Returns the ids of all sessions that `wanted` says yes to, in no order.
+    pub(super) fn ids(&self, wanted: impl Fn(SessionId) -> bool) -> Vec<SessionId> {
+        let mut ids = Vec::new();
+        for shard in &self.shards {
+            ids.extend(shard.read().keys().copied().filter(|id| wanted(*id)));
+        }
+        ids
+    }
+
     fn shard(&self, id: SessionId) -> &Shard<T> {
         let hash = self.hash.hash_one(id);
         // The low bits pick a bucket inside the map; the shard takes others.

@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use super::directory::Directory;
 use super::exchange::{Binding, Exchange, Handled};
 use super::hash::Seeded;
-use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming, SessionView};
+use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming};
 use super::ids::{IdSource, SessionId};
 use super::message::{Client, Message};
 use super::peer::{Peer, Transport};
@@ -42,7 +42,8 @@ pub struct Engine<T> {
     pub(super) deadlines: Deadlines,
     pub(super) browsers: Browsers,
     pub(super) counters: Counters,
-    pub(super) next_sweep: Mutex<Option<Time>>,
+    /// When idle channels are looked at next; in the past if there have been none.
+    pub(super) next_sweep: Mutex<Time>,
     extensions: RwLock<Arc<[Arc<dyn Extension>]>>,
     listeners: RwLock<Arc<[Arc<dyn Listener<T>>]>>,
     /// Whether any channel has a listener, so that meta messages need not look for theirs.
@@ -97,7 +98,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             deadlines: Deadlines::default(),
             browsers: Browsers::new(hash),
             counters: Counters::default(),
-            next_sweep: Mutex::new(None),
+            next_sweep: Mutex::default(),
             extensions: RwLock::new(Arc::from([])),
             listeners: RwLock::new(Arc::from([])),
             has_channel_listeners: AtomicBool::new(false),
@@ -242,7 +243,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let state = slot.as_ref().map(|slot| slot.session.lock().state);
         let (Some(slot), Some(State::Shaken | State::Connected)) = (slot, state) else {
-            return self.unknown_session(exchange, is_connect, state.is_some(), reply);
+            // One that expires just now is unknown: `none` would stop its client for good.
+            return self.unknown_session(exchange, is_connect, state == Some(State::Disconnected), reply);
         };
         if !is_connect {
             let config = self.config.transport(exchange.peer.transport);
@@ -273,23 +275,26 @@ impl<T: Clone + PartialEq> Engine<T> {
         };
         let is_stream = !exchange.peer.transport.is_http();
         let slot = match &exchange.session {
-            // A session that ends while its own request is handled is still known to the rest of it ([CN-11]).
-            Binding::Session(slot) if slot.id() == id && exchange.opened.is_some() => return Some(Arc::clone(slot)),
-            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
-            // A stream whose session has ended may go on with another one.
+            // A stream whose session ended in an earlier exchange knows it no more ([DC-5]) and may go on with another.
             Binding::Session(slot) if is_stream && exchange.opened.is_none() && !slot.session.lock().is_alive() => {
                 self.lookup(exchange, id)
             }
+            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
             Binding::Session(_) | Binding::Nobody => None,
             Binding::Open => self.lookup(exchange, id),
         };
-        let slot = slot.filter(|slot| slot.session.lock().is_alive());
-        match &slot {
-            Some(slot) => self.open(now, exchange, slot, dirty),
-            None if !is_stream && matches!(exchange.session, Binding::Open) => exchange.session = Binding::Nobody,
-            None => {}
+        match slot {
+            Some(slot) => {
+                self.open(now, exchange, &slot, dirty);
+                Some(slot)
+            }
+            None => {
+                if !is_stream && matches!(exchange.session, Binding::Open) {
+                    exchange.session = Binding::Nobody;
+                }
+                None
+            }
         }
-        slot
     }
 
     fn lookup(&self, exchange: &Exchange<T>, id: SessionId) -> Option<Arc<Slot<T>>> {
@@ -327,7 +332,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(Some(slot.view()), *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(slot, *held))));
         }
     }
 
@@ -339,7 +344,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let (held, outlet) = {
             let mut session = slot.session.lock();
-            if session.held.as_ref().is_none_or(|held| held.resume.is_some()) {
+            // One whose session has ended is about to be told so.
+            if session.held.as_ref().is_none_or(|held| held.resume == Some(Resume::Ended)) {
                 return;
             }
             (session.held.take(), std::mem::replace(&mut session.outlet, Outlet::None))
@@ -348,15 +354,15 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(Some(slot.view()), *held))
+            Release::Answer(self.render_held(slot, *held))
         };
         dirty.releases.push((token, release));
     }
 
     /// Renders the replies withheld with a connect and the connect's own, as an ordinary success.
-    pub(super) fn render_held(&self, to: Option<&SessionView>, mut held: Held) -> Vec<u8> {
+    pub(super) fn render_held(&self, to: &Slot<T>, mut held: Held) -> Vec<u8> {
         let mut out = std::mem::take(&mut held.withheld);
-        if self.extend_reply(to, &mut held.reply) == Flow::Continue {
+        if self.extend_reply(Some(to), &mut held.reply) == Flow::Continue {
             held.reply.write(&mut out);
         }
         out
@@ -386,11 +392,12 @@ impl<T: Clone + PartialEq> Engine<T> {
         Flow::Continue
     }
 
-    /// Passes a reply through the session's and then the server's extensions, both in reverse order ([SC-7]).
-    pub(super) fn extend_reply(&self, to: Option<&SessionView>, reply: &mut Reply<'_>) -> Flow {
-        let own =
-            to.and_then(|view| self.sessions.get(view.id)).and_then(|slot| slot.session.lock().extensions.clone());
+    /// Passes a reply through the server's and then the session's extensions, both in reverse order ([SC-7]).
+    pub(super) fn extend_reply(&self, to: Option<&Slot<T>>, reply: &mut Reply<'_>) -> Flow {
+        // The session may have left the directory: the reply to its disconnect is still its own.
+        let own = to.and_then(|slot| slot.session.lock().extensions.clone());
         let server = self.extensions();
+        let to = to.map(Slot::view);
         for extension in server.iter().rev().chain(own.iter().flat_map(|own| own.iter().rev())) {
             if extension.reply(to, reply) == Flow::Drop {
                 return Flow::Drop;
@@ -406,7 +413,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         slot: Option<&Slot<T>>,
         mut reply: Reply<'_>,
     ) -> Handled<T> {
-        if self.extend_reply(slot.map(Slot::view), &mut reply) == Flow::Continue {
+        if self.extend_reply(slot, &mut reply) == Flow::Continue {
             reply.write(&mut exchange.replies);
         }
         Handled::Done

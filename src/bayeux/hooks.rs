@@ -34,10 +34,10 @@ pub struct SessionView {
 
 /// A server-wide or per-session handler of every message, CometD's `Extension`.
 ///
-/// Incoming messages pass the server's extensions in the order of registration and then the session's; outgoing ones
-/// pass the same extensions in reverse order ([SC-7]). A broadcast passes the server's outgoing extensions once,
-/// before it is serialised. A session's own outgoing extension makes a private copy for that session if it changes
-/// the message.
+/// Incoming messages pass the server's extensions in the order of registration and then the session's. Outgoing ones and
+/// replies, too, pass first those of the server and then those of the session, each list in reverse order ([SC-7]). A
+/// broadcast passes the server's outgoing extensions once, before it is serialised. A session's own outgoing extension
+/// makes a private copy for that session if it changes the message.
 pub trait Extension: Send + Sync {
     /// Sees a message from `from`, which is `None` before a handshake and for unknown sessions.
     fn incoming(&self, from: Option<&SessionView>, message: &mut Message<'_>) -> Flow {

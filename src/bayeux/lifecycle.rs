@@ -86,17 +86,19 @@ impl<T: Clone + PartialEq> Engine<T> {
             // A local session is flushed like any other, or its handler would run here and there at once.
             Transport::Local => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
-            _ => !session.connect_only || answers_connect,
+            // A session that has ended has no other connect to wait for ([DC-1], [DC-6]).
+            _ => !session.connect_only || answers_connect || !session.is_alive(),
         };
         if travels && !(held && carrier.is_http()) {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a
             // connect reply, and responses, have a size that clients can take.
             let bounded = carrier.is_http() || session.connect_only;
             session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
-            batch.together = session.connect_only;
+            batch.together = session.connect_only && answers_connect;
         }
         let resumed = if carrier.is_http() { None } else { session.resumed(config) };
-        let marked = !answers_handshake && session.mark_dirty();
+        // What is queued during a handshake waits for the first connect, which a local session does not send ([HS-8]).
+        let marked = (!answers_handshake || slot.is_local()) && session.mark_dirty();
         let at = session.rearm();
         drop(session);
         if let Some(at) = at {
@@ -109,14 +111,14 @@ impl<T: Clone + PartialEq> Engine<T> {
             if let Some(counted) = &mut handshake.handshake {
                 counted.messages = batch.events.len();
             }
-            if self.extend_reply(Some(slot.view()), &mut handshake) == Flow::Continue {
+            if self.extend_reply(Some(&slot), &mut handshake) == Flow::Continue {
                 let mut rendered = Vec::new();
                 handshake.write(&mut rendered);
                 batch.handshake = Some(rendered);
             }
         }
         if let Some(due) = resumed {
-            batch.connect = self.render_held(Some(slot.view()), *due);
+            batch.connect = self.render_held(&slot, *due);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         if marked {
@@ -164,7 +166,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies.
     fn insert_reply(&self, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
         let behind = replies.split_off(place);
-        if self.extend_reply(Some(slot.view()), &mut reply) == Flow::Continue {
+        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
             reply.write(replies);
         }
         // What was behind began with its own comma, unless it was the first.
@@ -219,8 +221,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         session.take(config.max_batch_bytes, &mut batch.events);
         let due = if is_once || session.connect_only {
             session.held.take()
-        } else {
+        } else if session.queue.is_empty() {
             session.held.take_if(|held| held.resume.is_some())
+        } else {
+            // Events come first, and there are more.
+            None
         };
         batch.together = session.connect_only && due.is_some();
         if is_once {
@@ -239,7 +244,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.deadlines.arm(at, slot.id());
         }
         if let Some(held) = due {
-            batch.connect = self.render_held(Some(slot.view()), *held);
+            batch.connect = self.render_held(slot, *held);
         }
         Took::Batch
     }
@@ -364,10 +369,10 @@ impl<T: Clone + PartialEq> Engine<T> {
     fn sweep(&self, now: Time) {
         {
             let mut next = self.next_sweep.lock();
-            if next.is_some_and(|next| now < next) {
+            if now < *next {
                 return;
             }
-            *next = Some(now + self.config.sweep_period);
+            *next = now + self.config.sweep_period;
         }
         let removed = self.channels.sweep();
         let listeners = self.listeners();
@@ -381,7 +386,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// When [`fire`](Self::fire) has something to do next, unless another call comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        let sweep = if self.channels.has_idle() { *self.next_sweep.lock() } else { None };
+        let sweep = self.channels.has_idle().then(|| *self.next_sweep.lock());
         [self.deadlines.next(), sweep].into_iter().flatten().min()
     }
 
@@ -407,7 +412,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// is gone.
     pub fn start_batch(&self, id: SessionId) -> bool {
         let Some(slot) = self.sessions.get(id) else { return false };
-        slot.session.lock().open += 1;
+        slot.session.lock().scopes += 1;
         true
     }
 
@@ -415,7 +420,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     pub fn end_batch(&self, id: SessionId, dirty: &mut Dirty<T>) {
         if let Some(slot) = self.sessions.get(id) {
             let mut session = slot.session.lock();
-            session.open = session.open.saturating_sub(1);
+            session.scopes = session.scopes.saturating_sub(1);
             drop(session);
             self.mark(&slot, dirty);
         }
@@ -434,7 +439,7 @@ impl<T: Clone + PartialEq> Session<T> {
     ) -> Fate {
         let carrier = exchange.peer.transport;
         let PendingConnect { mut reply, hold, place } = pending;
-        let has_prompt = self.open == 0 && self.has_prompt();
+        let has_prompt = !self.is_open() && self.has_prompt();
         let must_answer = !self.is_alive() || (has_prompt && (carrier.is_http() || self.connect_only));
         let mut held = None;
         if !must_answer {

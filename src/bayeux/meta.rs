@@ -1,9 +1,10 @@
 //! The meta channels: handshake, connect, subscribe, unsubscribe, disconnect.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::advice::{Advice, Reconnect};
 use super::channel::{ChannelKind, ChannelName};
@@ -23,11 +24,9 @@ use super::verdict::{Denial, Verdict};
 const FULL_SERVER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a client may say in the `advice` of a connect.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug)]
 struct ClientAdvice {
-    #[serde(default)]
     timeout: Option<f64>,
-    #[serde(default)]
     interval: Option<f64>,
 }
 
@@ -35,7 +34,13 @@ impl ClientAdvice {
     /// Reads it; a value below zero counts as absent, and fractions of milliseconds do not count ([CN-4]).
     fn read(message: &Message<'_>) -> Result<Option<Self>, Fault> {
         let Some(json) = &message.advice else { return Ok(None) };
-        serde_json::from_str(json).map(Some).map_err(|_| Fault::BadAdvice)
+        // A map, because a derived struct would also be read from an array, and refuse a key that comes twice.
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json).map_err(|_| Fault::BadAdvice)?;
+        let time = |name: &str| match fields.get(name) {
+            None => Ok(None),
+            Some(value) => serde_json::from_str(value.get()).map_err(|_| Fault::BadAdvice),
+        };
+        Ok(Some(Self { timeout: time("timeout")?, interval: time("interval")? }))
     }
 
     fn millis(value: Option<f64>, max: Duration) -> Option<Duration> {
@@ -275,19 +280,21 @@ impl<T: Clone + PartialEq> Engine<T> {
             let max = self.config.limits.max_channels;
             self.create(routing, max).ok_or(Rejection::CreateDenied(BY_LIMIT))?;
         }
-        {
+        let is_new = {
             let mut session = slot.session.lock();
             if !session.is_alive() {
                 return Err(Rejection::SubscribeFailed);
             }
-            let is_new = !session.subscribes(name);
-            if is_new && session.subscription_count() >= self.config.limits.max_subscriptions {
+            if !session.subscribes(name) && session.subscription_count() >= self.config.limits.max_subscriptions {
                 return Err(Rejection::SubscribeDenied(BY_LIMIT));
             }
-            session.subscribe(name, routes);
-        }
+            session.subscribe(name, routes)
+        };
         for routing in &leads_to {
             self.reconcile(slot, routing);
+        }
+        if !is_new {
+            return Ok(());
         }
         let mut context = Context::new(self, now, Some(*slot.view()), dirty);
         for listener in self.listeners().iter() {
@@ -316,6 +323,9 @@ impl<T: Clone + PartialEq> Engine<T> {
             let Ok(name) = ChannelName::parse(text) else { return reply.refuse(Rejection::SubscriptionInvalid) };
             if name.kind() == ChannelKind::Service {
                 continue;
+            }
+            if name.is_internal() && !slot.is_local() {
+                return reply.refuse(Rejection::ChannelMissing);
             }
             // CometD looks the text up as it is, so `/foo/` is unknown although `/foo` exists.
             let left = if name.as_str() == text { slot.session.lock().unsubscribe(&name) } else { None };
@@ -372,6 +382,7 @@ impl<T: Clone + PartialEq> Engine<T> {
                 Ended::Disconnected => State::Disconnected,
                 Ended::Expired => State::Expired,
             };
+            session.scopes = 0;
             if let Some(held) = &mut session.held {
                 held.resume = Some(Resume::Ended);
             }

@@ -15,6 +15,7 @@ pub mod config;
 
 mod advice;
 mod browsers;
+mod call;
 mod channel;
 mod channels;
 mod codec;
@@ -42,6 +43,7 @@ mod time;
 mod verdict;
 
 pub use advice::{Advice, Reconnect};
+pub use call::Call;
 pub use channel::{ChannelKind, ChannelName, InvalidChannel};
 pub use channels::ChannelOptions;
 pub use codec::{DecodeError, decode};
@@ -53,7 +55,7 @@ pub use hooks::{
     Authorization, Authorizer, ChannelListener, Ended, Extension, Flow, Listener, Naming, Operation, PlainNames,
     Rename, Route, SessionView,
 };
-pub use ids::{IdSource, SessionId};
+pub use ids::{IdSource, SessionId, SessionPrefix};
 pub use inspect::SessionReport;
 pub use lifecycle::Took;
 pub use message::{Client, Json, Message};

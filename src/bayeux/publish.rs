@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channel::{ChannelKind, ChannelName};
+use super::channel::{ChannelKind, ChannelName, is_internal};
 use super::channels::{Channel, Plan};
-use super::codec::decode;
+use super::codec::decode_publication;
 use super::context::Context;
 use super::engine::{Dirty, Engine};
 use super::exchange::{Accepted, Exchange, Handled};
@@ -68,7 +68,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             return self.answer(exchange, Some(slot), reply);
         }
         let mut rendered = Vec::new();
-        if self.extend_reply(Some(slot.view()), &mut reply) == Flow::Continue {
+        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
             reply.write(&mut rendered);
         }
         let publication = Publication::freeze(&message, message.channel_text(), channel.name(), plan.lazy);
@@ -83,13 +83,14 @@ impl<T: Clone + PartialEq> Engine<T> {
         verdict: &'v Verdict,
     ) -> Result<Granted<T>, Refusal<'v>> {
         let text = ChannelName::normalize(message.channel_text()).map_err(|_| (Rejection::ChannelInvalid, None))?;
+        if is_internal(text) && !slot.is_local() {
+            // The same words whether or not the channel is there ([SC-9]).
+            return Err((Rejection::ChannelCreateDenied(BY_POLICY), None));
+        }
         let channel = match self.channels.get(text) {
             Some(channel) => channel,
             None => self.create_to_publish(slot, text, message, verdict)?,
         };
-        if channel.name().is_internal() && !slot.is_local() {
-            return Err((Rejection::PublishDenied(BY_POLICY), None));
-        }
         if let Some(denial) = verdict.denial(Operation::Publish, 0) {
             return Err((Rejection::PublishDenied(denial.reason.clone()), Some(denial)));
         }
@@ -107,9 +108,6 @@ impl<T: Clone + PartialEq> Engine<T> {
         verdict: &'v Verdict,
     ) -> Result<Arc<Channel<T>>, Refusal<'v>> {
         let name = ChannelName::parse(text).map_err(|_| (Rejection::ChannelInvalid, None))?;
-        if name.is_internal() && !slot.is_local() {
-            return Err((Rejection::ChannelCreateDenied(BY_POLICY), None));
-        }
         if let Some(denial) = verdict.denial(Operation::Create, 0) {
             return Err((Rejection::ChannelCreateDenied(denial.reason.clone()), Some(denial)));
         }
@@ -297,8 +295,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         publication: &Shared,
     ) -> Option<Shared> {
         let text = std::str::from_utf8(publication.json()).expect("the engine writes UTF-8");
-        let mut messages = decode(text, &self.config.limits).expect("the engine writes messages it can read");
-        let mut message = messages.pop().expect("a publication is one message");
+        let mut message = decode_publication(text).expect("the engine writes messages it can read");
         for extension in own.iter().rev() {
             if extension.outgoing(from, Some(slot.view()), &mut message) == Flow::Drop {
                 return None;

@@ -141,8 +141,10 @@ pub(super) struct Session<T> {
     pub(super) outlet: Outlet<T>,
     /// Whether the session is on a dirty list.
     pub(super) dirty: bool,
-    /// Exchanges and batch scopes that are open; nothing is flushed meanwhile.
+    /// Exchanges that are open; nothing is flushed meanwhile.
     pub(super) open: u32,
+    /// Batch scopes that are open; nothing is flushed meanwhile, until the session ends.
+    pub(super) scopes: u32,
     pub(super) queue: OutboundQueue,
     pub(super) held: Option<Box<Held>>,
     /// When lazy publications leave at the latest.
@@ -188,6 +190,7 @@ impl<T> Session<T> {
             outlet: Outlet::None,
             dirty: false,
             open: 0,
+            scopes: 0,
             queue: OutboundQueue::default(),
             held: None,
             lazy_at: None,
@@ -221,9 +224,14 @@ impl<T> Session<T> {
         self.queue.has_prompt() || (self.lazy_due && !self.queue.is_empty())
     }
 
+    /// Whether deliveries are collected at the moment.
+    pub(super) fn is_open(&self) -> bool {
+        self.open > 0 || self.scopes > 0
+    }
+
     /// Whether a flush would write something now.
     pub(super) fn is_sendable(&self) -> bool {
-        if self.open > 0 {
+        if self.is_open() {
             return false;
         }
         let resumes = self.held.as_ref().is_some_and(|held| held.resume.is_some());
@@ -316,9 +324,10 @@ impl<T> Session<T> {
         self.client_interval.or(self.interval).unwrap_or(config.interval)
     }
 
-    /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]).
+    /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]), and
+    /// one whose connect is held does not yet ([SS-2]).
     pub(super) fn start_expiry(&mut self, now: Time, config: &TransportConfig) {
-        if self.is_local {
+        if self.is_local || self.held.is_some() {
             return;
         }
         let grace = self.max_interval.unwrap_or(config.max_interval);

@@ -2,11 +2,19 @@
 //!
 //! It is plain HTML, CSS and ES modules, as they lie in this folder: no build step, nothing of third parties, nothing
 //! fetched from elsewhere. It works under [`SECURITY_HEADERS`], which allow neither inline scripts nor inline styles.
+//!
+//! **Must not know** the node, the engine or any setting: it is files and a router. What the page shows it learns as any
+//! client does, but for the paths of the mounts, which [`routes`] is told.
+//!
+//! Start reading at [`routes`], then `page.js`.
+
+use bytes::Bytes;
+
+use crate::web::{HeaderName, HeaderValue, Request, Response, Router, StatusCode, header, response};
 
 /// One file of the page.
 ///
-/// Files are few and small, so a browser asks each time whether its copy is still good: answer an `If-None-Match` that
-/// holds [`Asset::entity_tag`] with 304.
+/// Files are few and small, so a browser asks each time whether its copy is still good.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
     /// The path of the URL at which it is served, with its leading slash.
@@ -43,28 +51,68 @@ pub const SECURITY_HEADERS: &[(&str, &str)] = &[
     ("cache-control", "no-cache"),
 ];
 
-impl Asset {
-    /// The value of `ETag`, with its quotes: it differs between any two contents that are likely to meet.
-    #[must_use]
-    pub fn entity_tag(&self) -> String {
-        format!("\"{:016x}\"", fingerprint(self.bytes))
+/// What the page asks the server about itself, beside the assets.
+const ABOUT: &str = "/mirant.json";
+
+/// Makes the routes of the page: its files, and `/mirant.json` with the server's version and the paths of its mounts.
+#[must_use]
+pub fn routes(mounts: &[String]) -> Router {
+    let about = serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "mounts": mounts }).to_string();
+    let about = File::new("application/json", about.into());
+    let assets =
+        ASSETS.iter().map(|asset| (asset.path, File::new(asset.content_type, Bytes::from_static(asset.bytes))));
+    assets.chain([(ABOUT, about)]).fold(Router::new(), |router, (path, file)| {
+        router.get(path, move |request| std::future::ready(file.answer(&request)))
+    })
+}
+
+/// Bytes with what HTTP says about them.
+struct File {
+    content_type: &'static str,
+    bytes: Bytes,
+    /// The value of `ETag`, with its quotes.
+    entity_tag: String,
+}
+
+impl File {
+    fn new(content_type: &'static str, bytes: Bytes) -> Self {
+        let entity_tag = format!("\"{:016x}\"", fingerprint(&bytes));
+        Self { content_type, bytes, entity_tag }
+    }
+
+    /// Answers with the bytes, or with 304 if the client has them.
+    fn answer(&self, request: &Request) -> Response {
+        let mut response = if self.is_known_to(request) {
+            response::empty(StatusCode::NOT_MODIFIED)
+        } else {
+            response::content(StatusCode::OK, self.content_type, self.bytes.clone())
+        };
+        let headers = response.headers_mut();
+        for (name, value) in SECURITY_HEADERS {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let entity_tag = HeaderValue::from_str(&self.entity_tag).expect("an entity tag is hexadecimal in quotes");
+        headers.insert(header::ETAG, entity_tag);
+        response
+    }
+
+    /// Whether `If-None-Match` names these bytes; weak tags, which proxies make, count as well (RFC 9110, 13.1.2).
+    fn is_known_to(&self, request: &Request) -> bool {
+        let known = request.header(header::IF_NONE_MATCH).unwrap_or_default();
+        known.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.entity_tag)
     }
 }
 
 /// FNV-1a, 64 bit: nobody gains by a collision here, so it need not be a cryptographic one.
-const fn fingerprint(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut index = 0;
-    while index < bytes.len() {
-        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0000_0100_0000_01b3);
-        index += 1;
-    }
-    hash
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::Scheme;
 
     /// What `index.html` and the modules name must be served, and nothing else is.
     #[test]
@@ -94,12 +142,54 @@ mod tests {
         assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=").count());
     }
 
-    #[test]
-    fn entity_tags_differ() {
-        let mut tags: Vec<String> = ASSETS.iter().map(Asset::entity_tag).collect();
+    async fn answer(method: &str, path: &str, if_none_match: &str) -> Response {
+        let mut request = http::Request::builder().method(method).uri(path);
+        if !if_none_match.is_empty() {
+            request = request.header("if-none-match", if_none_match);
+        }
+        let request = request.body(Bytes::new()).unwrap();
+        let request = Request::from_bytes(request, "127.0.0.1:9".parse().unwrap(), Scheme::Http);
+        routes(&["/cometd".to_owned(), "/other".to_owned()]).handle(request).await
+    }
+
+    #[tokio::test]
+    async fn every_asset_is_served_with_its_headers() {
+        let mut tags = Vec::new();
+        for asset in ASSETS {
+            let response = answer("GET", asset.path, "").await;
+            assert_eq!((response.status(), response.body().bytes()), (StatusCode::OK, asset.bytes));
+            assert_eq!(response.headers()["content-type"], asset.content_type);
+            for (name, value) in SECURITY_HEADERS {
+                assert_eq!(response.headers()[*name], *value);
+            }
+            tags.push(response.headers()["etag"].clone());
+        }
         tags.sort();
         tags.dedup();
         assert_eq!(tags.len(), ASSETS.len());
-        assert!(tags.iter().all(|tag| tag.len() == 18 && tag.starts_with('"')));
+        assert_eq!(answer("HEAD", "/", "").await.status(), 200);
+        assert_eq!(answer("POST", "/", "").await.status(), 405);
+        assert_eq!(answer("GET", "/index.html", "").await.status(), 404);
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_still_good_is_not_sent_again() {
+        let tag = answer("GET", "/page.js", "").await.headers()["etag"].to_str().unwrap().to_owned();
+        assert!(tag.len() == 18 && tag.starts_with('"'), "{tag}");
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"a\", {tag}"), "*".to_owned()] {
+            let response = answer("GET", "/page.js", &known).await;
+            assert_eq!((response.status(), response.body().bytes()), (StatusCode::NOT_MODIFIED, &b""[..]), "{known}");
+            assert_eq!(response.headers()["etag"], tag);
+            assert_eq!(response.headers()["cache-control"], "no-cache");
+        }
+        assert_eq!(answer("GET", "/page.css", &tag).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn the_page_learns_version_and_mounts() {
+        let response = answer("GET", "/mirant.json", "").await;
+        let about: serde_json::Value = serde_json::from_slice(response.body().bytes()).unwrap();
+        assert_eq!(about, serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "mounts": ["/cometd", "/other"]}));
+        assert_eq!(response.headers()["content-type"], "application/json");
     }
 }

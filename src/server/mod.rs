@@ -15,9 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin;
 use crate::bayeux::{MountId, Naming, PlainNames};
 use crate::config::Config;
 use crate::node::{Health, Node, Policy};
+use crate::pages;
 use crate::policy::DefaultSecurityPolicy;
 use crate::transport::{Connections, Mount};
 use crate::web::Router;
@@ -116,13 +118,18 @@ impl Builder {
         };
         let paths: Vec<String> = config.mounts.iter().map(|mount| mount.path.clone()).collect();
         let mounts = paths.iter().map(String::as_str).enumerate().map(mount).collect();
-        let pages = Router::new();
+        let pages = pages::routes(&paths);
         let listening = Arc::new(Listening::new(Arc::clone(&node), Arc::clone(&connections), config.server.clone()));
         let (address, admin_address) = (public.address(), admin.as_ref().map(Listener::address));
         serve::spawn(&listening, public, Routes { mounts, router: routes.merge(pages) });
-        if let Some(admin) = admin {
-            let router = Router::new();
-            serve::spawn(&listening, admin, Routes { mounts: Vec::new(), router });
+        if let Some(listener) = admin {
+            let token = config
+                .admin
+                .token
+                .clone()
+                .map(|secret| -> admin::TokenCheck { Arc::new(move |sent| secret.matches(sent)) });
+            let router = admin::routes(&node, &paths, token);
+            serve::spawn(&listening, listener, Routes { mounts: Vec::new(), router });
         }
         serve::spawn_idle_check(&listening, config.http.websocket.idle_timeout);
         node.set_health(Health::Ready);

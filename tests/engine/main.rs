@@ -1,0 +1,22 @@
+//! The engine alone, in virtual time: no runtime, no socket, no clock.
+//!
+//! Start reading at [`world::World`]. Scenarios are in one module for each part of `bayeux-spec-notes.md`; `model` does
+//! random things and compares with a few lines of naive code, `races` does the same things on many threads.
+
+mod client;
+mod world;
+
+mod browsers;
+mod connect;
+mod disconnect;
+mod envelope;
+mod handshake;
+mod hooks;
+mod lazy;
+mod lifecycle;
+mod moving;
+mod names;
+mod publish;
+mod queues;
+mod services;
+mod subscribe;
