@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mirant::bayeux::{HttpVersion, MountId, Peer, SessionId, Transport};
+use mirant::bayeux::{HttpVersion, MountId, Peer, SessionId, SessionReport, Transport};
 use serde_json::{Value, json};
 
 use super::world::{Answer, Flowing, Inner, Token};
@@ -85,6 +85,11 @@ impl Client {
     pub(crate) fn as_session_of(self, other: &Self) -> Self {
         self.id.borrow_mut().clone_from(&other.id.borrow());
         self
+    }
+
+    /// Uses the session of this `clientId`.
+    pub(crate) fn set_id(&self, id: &str) {
+        *self.id.borrow_mut() = Some(id.to_owned());
     }
 
     /// The `clientId`.
@@ -220,12 +225,18 @@ impl Client {
 
     /// Whether a session of this id is there.
     pub(crate) fn is_alive(&self) -> bool {
-        self.world.engine.session(self.session_id()).is_some()
+        self.report().is_some()
+    }
+
+    /// What the engine says of the session; `None` if there is none.
+    pub(crate) fn report(&self) -> Option<SessionReport> {
+        let id = self.id.borrow().as_deref().map(Inner::session_id)?;
+        self.world.engine.session(id)
     }
 
     /// How many publications wait for the session.
     pub(crate) fn queued(&self) -> usize {
-        self.world.engine.session(self.session_id()).expect("the session lives").queued_messages
+        self.report().expect("the session lives").queued_messages
     }
 
     /// Empties the inbox: frames, or the arrays of responses, without what was looked at before.

@@ -76,7 +76,7 @@ pub(super) struct Connection {
     pub(super) requests: Vec<Answer>,
     /// What was written and not yet looked at: frames, or the arrays of responses.
     pub(super) inbox: Vec<Vec<Value>>,
-    /// Everything that was ever written.
+    /// Everything with an `id` that was ever written.
     pub(super) history: Vec<Value>,
     /// The batch of the last response, which may still be lost.
     last_batch: Option<(Arc<Slot<Token>>, Vec<Shared>)>,
@@ -360,6 +360,7 @@ impl Inner {
             sessions.push(Arc::clone(slot));
         }
         let mut slots = self.slots.borrow_mut();
+        slots.retain(|slot| self.engine.view(slot.id()).is_some());
         if !slots.iter().any(|known| Arc::ptr_eq(known, slot)) {
             slots.push(Arc::clone(slot));
         }
@@ -421,7 +422,7 @@ impl Inner {
                 assert!(batch.connect.is_empty(), "a reply that does not fit would have to be kept");
                 let mut dirty = Dirty::default();
                 self.engine.give_back(slot, &token, std::mem::take(&mut batch.events), &mut dirty);
-                assert!(dirty.is_empty(), "the session has not moved");
+                assert!(dirty.is_empty(), "the session has not moved meanwhile");
                 return true;
             }
             self.write(token, &batch);
@@ -454,12 +455,11 @@ impl Inner {
     /// Every session that could be written to has been.
     fn nothing_is_forgotten(&self) {
         for slot in &*self.slots.borrow() {
-            let report = self.engine.session(slot.id());
-            let is_new = report.is_some_and(|report| !report.is_connected && report.view.transport != Transport::Local);
+            let Some(token) = self.engine.outlet(slot).filter(|token| self.is_free(*token)) else { continue };
             // What was queued during a handshake waits for the first connect ([HS-8]).
-            if !is_new && let Some(token) = self.engine.outlet(slot) {
-                assert!(!self.is_free(token), "{slot:?} was forgotten: it has something for {token:?}");
-            }
+            let is_new = self.engine.session(slot.id()).is_some_and(|report| !report.is_connected);
+            let waits = is_new && slot.view().transport != Transport::Local;
+            assert!(waits, "{slot:?} was forgotten: it has something for {token:?}");
         }
     }
 
@@ -567,7 +567,7 @@ impl Connection {
     /// Stores what was written, and returns it.
     fn put(&mut self, json: &[u8]) -> Value {
         let messages: Vec<Value> = serde_json::from_slice(json).expect("what is written is a JSON array");
-        self.history.extend(messages.iter().cloned());
+        self.history.extend(messages.iter().filter(|message| message.get("id").is_some()).cloned());
         self.inbox.push(messages.clone());
         Value::Array(messages)
     }
