@@ -14,8 +14,38 @@ use super::Mount;
 use super::encode;
 use super::held::{Answer, HeldRequest, Waiting};
 
+/// What became of a request once its messages were handled.
+enum Handled {
+    /// Its answer is there: nothing of Bayeux.
+    Answered(Response),
+    /// Its answer has to be made, perhaps after a wait.
+    Open(Open),
+}
+
+/// A request whose messages have been handled.
+struct Open {
+    /// The connect that is held.
+    waiting: Option<Waiting>,
+    unsent: Unsent,
+    /// The scheme of a browser that has no cookie yet.
+    new_browser: Option<Scheme>,
+}
+
 /// Answers one POST.
-pub(super) async fn serve(mount: &Mount, mut request: Request) -> Response {
+pub(super) fn serve(mount: &Mount, request: Request) -> impl Future<Output = Response> {
+    // Boxed, so that thousands of held connects do not keep the room that reading a request takes.
+    let handling = Box::pin(handle(mount, request));
+    async move {
+        let handled = handling.await;
+        match handled {
+            Handled::Answered(response) => response,
+            Handled::Open(open) => open.answer(mount).await,
+        }
+    }
+}
+
+/// Reads one POST, handles its messages and flushes what they made sendable.
+async fn handle(mount: &Mount, mut request: Request) -> Handled {
     let peer = mount.peer(&request, Transport::LongPolling);
     let new_browser = peer.browser.is_none().then(|| request.scheme());
     let held = HeldRequest::new();
@@ -25,30 +55,30 @@ pub(super) async fn serve(mount: &Mount, mut request: Request) -> Response {
     let (finished, binding) = {
         let body = match request.body(&mount.options.body).await {
             Ok(body) => body,
-            Err(error) => return refuse_body(&error),
+            Err(error) => return Handled::Answered(refuse_body(&error)),
         };
         let text = match charset::decode(request.headers().get(header::CONTENT_TYPE), &body) {
             Ok(text) => text,
-            Err(error) => return error.response(),
+            Err(error) => return Handled::Answered(error.response()),
         };
         let Ok(parts) = form::sniff(&text, "message") else {
-            return response::text(StatusCode::BAD_REQUEST, "The form is not UTF-8.");
+            return Handled::Answered(response::text(StatusCode::BAD_REQUEST, "The form is not UTF-8."));
         };
         let messages = match &parts {
             None => decode(&text, &mount.node.engine().config().limits),
             Some(parts) => decode_parts(mount, parts),
         };
         let messages = match messages {
-            Ok(messages) if messages.is_empty() => return response::json(StatusCode::OK, "[]"),
+            Ok(messages) if messages.is_empty() => return Handled::Answered(response::json(StatusCode::OK, "[]")),
             Ok(messages) => messages,
-            Err(error) => return refuse_messages(error),
+            Err(error) => return Handled::Answered(refuse_messages(error)),
         };
         let received = mount.node.receive(peer, outlet.clone(), Binding::Open, messages, &mut pending).await;
         match received.map(|incoming| incoming.finish(&mut batch)) {
             Ok(finished) => finished,
             Err(fault) => {
                 pending.flush().await;
-                return response::text(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string());
+                return Handled::Answered(response::text(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()));
             }
         }
         // The body ends here: kept while a connect is held, it would pin the connection's read buffer.
@@ -65,24 +95,31 @@ pub(super) async fn serve(mount: &Mount, mut request: Request) -> Response {
         }
         _ => None,
     };
-    let mut unsent = Unsent::new(&mount.node, session, batch);
+    let unsent = Unsent::new(&mount.node, session, batch);
     pending.flush().await;
-    if let Some(waiting) = waiting {
-        match waiting.await {
-            Answer::Status(status) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                return response::text(status, "A newer /meta/connect of this session has replaced this one.");
+    Handled::Open(Open { waiting, unsent, new_browser })
+}
+
+impl Open {
+    async fn answer(self, mount: &Mount) -> Response {
+        let Self { waiting, mut unsent, new_browser } = self;
+        if let Some(waiting) = waiting {
+            match waiting.await {
+                Answer::Status(status) => {
+                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    return response::text(status, "A newer /meta/connect of this session has replaced this one.");
+                }
+                Answer::Batch(batch) => unsent.batch = batch,
             }
-            Answer::Batch(batch) => unsent.batch = batch,
         }
+        let cookie =
+            new_browser.filter(|_| unsent.batch.handshake.is_some()).map(|scheme| new_browser_cookie(mount, scheme));
+        let mut response = unsent.into_response();
+        if let Some(cookie) = cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
     }
-    let cookie =
-        new_browser.filter(|_| unsent.batch.handshake.is_some()).map(|scheme| new_browser_cookie(mount, scheme));
-    let mut response = unsent.into_response();
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    response
 }
 
 /// Decodes the values of several `message` parameters as one batch.
@@ -191,5 +228,22 @@ impl Delivery for Guard {
             let mut pending = self.node.pending();
             self.node.engine().put_back(&self.session, self.events, pending.dirty());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn future_size<A, B, F: Future>(_: &impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What every held connect has beside its connection and session.
+    #[test]
+    fn a_held_request_is_small() {
+        let size = future_size(&|mount: &'static Mount, request| serve(mount, request));
+        println!("held request {size}");
+        assert!(size <= 640, "{size} bytes");
     }
 }
