@@ -19,7 +19,7 @@ pub(super) struct Counters {
     pub(super) sessions_overflowed: Counter,
 }
 
-/// A snapshot of [`Counters`].
+/// What an engine has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Publications that were fanned out.

@@ -209,6 +209,12 @@ fn list(given: &Given, form: &str) -> Result<Vec<String>, String> {
     match given {
         Given::List(items) => Ok(items.clone()),
         Given::Untyped(text) if text.trim().is_empty() => Ok(Vec::new()),
+        // Written as in the file, or the short way that needs no quoting in a shell.
+        Given::Untyped(text) if text.trim_start().starts_with('[') => {
+            let table: toml::Table =
+                format!("list = {text}").parse().map_err(|_| format!("must be a list of {form}"))?;
+            table["list"].clone().try_into().map_err(|_| format!("must be a list of {form}"))
+        }
         Given::Untyped(text) => Ok(text.split(',').map(|item| item.trim().to_owned()).collect()),
         Given::Text(text) => Err(format!("must be a list: [\"{text}\"]")),
         other => Err(format!("must be a list of {form}, not {}", other.type_name())),
@@ -291,6 +297,7 @@ mod tests {
             (&BYTES, text("2KiB"), untyped("2048"), "\"2KiB\""),
             (&FLAG, Given::Bool(true), untyped("true"), "true"),
             (&NAMES, Given::List(vec!["a".into(), "b".into()]), untyped("a, b"), "[\"a\", \"b\"]"),
+            (&NAMES, Given::List(vec!["a".into(), "b".into()]), untyped("[\"a\", 'b']"), "[\"a\", \"b\"]"),
             (&NAMES, Given::List(Vec::new()), untyped(""), "[]"),
         ] {
             for given in [typed, loose] {

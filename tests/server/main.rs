@@ -19,5 +19,6 @@ mod services;
 mod subscribe;
 mod websocket;
 
+#[allow(dead_code)] // Shared with the other tests over sockets.
 #[path = "../support/sockets.rs"]
 mod support;
