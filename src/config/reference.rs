@@ -30,7 +30,7 @@ An unknown key is an error, and so is a value outside its range. Exit status 2 m
   without a unit is taken in CometD's own, milliseconds: `timeout = 30000`.
 * **Sizes** are a whole number with a unit, `\"512B\"`, `\"64KiB\"`, `\"2MiB\"`, `\"1GiB\"`, or a plain number of bytes.
 * **`-1`** means \"none\" or \"no limit\" where the table says so. Everything else is always limited.
-* **Lists** are `[\"a\", \"b\"]` in the file and `a,b` in a variable or flag, where texts stand without quotes.
+* **Lists** are `[\"a\", \"b\"]` in the file and in a variable or flag too, or shorter `a,b`, where texts stand without quotes.
 * **Transport options**: a key of `[bayeux]` holds for every transport that has the option. The same key in
   `[bayeux.websocket]` or `[bayeux.long_polling]` holds for that transport and wins, wherever either of them was written.
 ";
