@@ -243,7 +243,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let state = slot.as_ref().map(|slot| slot.session.lock().state);
         let (Some(slot), Some(State::Shaken | State::Connected)) = (slot, state) else {
-            return self.unknown_session(exchange, is_connect, state.is_some(), reply);
+            // One that expires just now is unknown: `none` would stop its client for good.
+            return self.unknown_session(exchange, is_connect, state == Some(State::Disconnected), reply);
         };
         if !is_connect {
             let config = self.config.transport(exchange.peer.transport);
@@ -274,23 +275,26 @@ impl<T: Clone + PartialEq> Engine<T> {
         };
         let is_stream = !exchange.peer.transport.is_http();
         let slot = match &exchange.session {
-            // A session that ends while its own request is handled is still known to the rest of it ([CN-11]).
-            Binding::Session(slot) if slot.id() == id && exchange.opened.is_some() => return Some(Arc::clone(slot)),
-            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
-            // A stream whose session has ended may go on with another one.
+            // A stream whose session ended in an earlier exchange knows it no more ([DC-5]) and may go on with another.
             Binding::Session(slot) if is_stream && exchange.opened.is_none() && !slot.session.lock().is_alive() => {
                 self.lookup(exchange, id)
             }
+            Binding::Session(slot) if slot.id() == id => Some(Arc::clone(slot)),
             Binding::Session(_) | Binding::Nobody => None,
             Binding::Open => self.lookup(exchange, id),
         };
-        let slot = slot.filter(|slot| slot.session.lock().is_alive());
-        match &slot {
-            Some(slot) => self.open(now, exchange, slot, dirty),
-            None if !is_stream && matches!(exchange.session, Binding::Open) => exchange.session = Binding::Nobody,
-            None => {}
+        match slot {
+            Some(slot) => {
+                self.open(now, exchange, &slot, dirty);
+                Some(slot)
+            }
+            None => {
+                if !is_stream && matches!(exchange.session, Binding::Open) {
+                    exchange.session = Binding::Nobody;
+                }
+                None
+            }
         }
-        slot
     }
 
     fn lookup(&self, exchange: &Exchange<T>, id: SessionId) -> Option<Arc<Slot<T>>> {
@@ -328,7 +332,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(&slot, *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(slot, *held))));
         }
     }
 
@@ -350,7 +354,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(&slot, *held))
+            Release::Answer(self.render_held(slot, *held))
         };
         dirty.releases.push((token, release));
     }

@@ -244,7 +244,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.deadlines.arm(at, slot.id());
         }
         if let Some(held) = due {
-            batch.connect = self.render_held(&slot, *held);
+            batch.connect = self.render_held(slot, *held);
         }
         Took::Batch
     }

@@ -17,7 +17,8 @@ pub type Binding = bayeux::Binding<OutletRef>;
 /// Dropping it gives the exchange up, as if the sender had gone.
 pub struct Incoming<'p> {
     node: Arc<Node>,
-    exchange: Option<Exchange<OutletRef>>,
+    /// Boxed, because it is handed from place to place.
+    exchange: Option<Box<Exchange<OutletRef>>>,
     pending: &'p mut Pending,
 }
 
@@ -42,7 +43,7 @@ impl Node {
         messages: Vec<Message<'_>>,
         pending: &'p mut Pending,
     ) -> Result<Incoming<'p>, Fault> {
-        let exchange = self.engine.begin(peer.clone(), outlet, binding, messages.len());
+        let exchange = Box::new(self.engine.begin(peer.clone(), outlet, binding, messages.len()));
         let mut incoming = Incoming { node: Arc::clone(self), exchange: Some(exchange), pending };
         for message in messages {
             let verdict = incoming.meanwhile(self.verdict(&peer, &message)).await;
@@ -91,14 +92,14 @@ impl Incoming<'_> {
     /// A stream calls this under its writer lock.
     pub fn finish(mut self, batch: &mut Batch) -> (Finished, Binding) {
         let exchange = self.exchange.take().expect("an exchange is finished once");
-        self.node.engine.finish(self.node.now(), exchange, batch, self.pending.dirty())
+        self.node.engine.finish(self.node.now(), *exchange, batch, self.pending.dirty())
     }
 }
 
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            self.node.engine.abandon(self.node.now(), exchange, self.pending.dirty());
+            self.node.engine.abandon(self.node.now(), *exchange, self.pending.dirty());
         }
     }
 }

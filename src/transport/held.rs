@@ -129,3 +129,56 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::bayeux::config::EngineConfig;
+    use crate::bayeux::{Finished, Peer, Transport, decode};
+    use crate::node::{Binding, Policy};
+
+    use super::*;
+
+    struct Anyone;
+
+    impl Policy for Anyone {}
+
+    /// Sends one message of a client; returns what leaves with its answer, and the request if it is held.
+    async fn send(node: &Arc<Node>, message: &str, binding: &mut Binding) -> (Batch, Option<Waiting>) {
+        let held = HeldRequest::new();
+        let outlet = OutletRef::new(Arc::clone(&held) as _);
+        let messages = decode(message, &node.engine().config().limits).unwrap();
+        let (mut pending, mut batch) = (node.pending(), Batch::default());
+        let peer = Peer::on(Transport::LongPolling);
+        let incoming = node.receive(peer, outlet.clone(), binding.clone(), messages, &mut pending).await;
+        let (finished, bound) = incoming.unwrap().finish(&mut batch);
+        *binding = bound;
+        pending.flush().await;
+        let Binding::Session(session) = binding else { panic!("no session") };
+        let waiting = Waiting::new(held, outlet, Arc::clone(node), Arc::clone(session));
+        (batch, (finished == Finished::Held).then_some(waiting))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_picks_up_goes_back_to_its_session() {
+        let node = Node::start(EngineConfig::default(), Arc::new(Anyone));
+        let mut binding = Binding::Open;
+        send(&node, r#"{"channel":"/meta/handshake"}"#, &mut binding).await;
+        let Binding::Session(session) = &binding else { panic!("no session") };
+        let id = session.id();
+        let subscribe = format!(r#"{{"channel":"/meta/subscribe","subscription":"/a","clientId":"{id}"}}"#);
+        let connect = format!(r#"{{"channel":"/meta/connect","connectionType":"long-polling","clientId":"{id}"}}"#);
+        send(&node, &subscribe, &mut binding).await;
+        send(&node, &connect, &mut binding).await;
+        let (_, waiting) = send(&node, &connect, &mut binding).await;
+        let channel = crate::bayeux::ChannelName::parse("/a").unwrap();
+        for data in ["1", "2"] {
+            node.publish(&channel, &serde_json::value::RawValue::from_string(data.to_owned()).unwrap()).await.unwrap();
+        }
+        // The first has filled the answer of the held request, the second waits behind it.
+        assert_eq!(node.engine().session(id).unwrap().queued_messages, 1);
+        drop(waiting.expect("a held request"));
+        let (batch, _) = send(&node, &connect, &mut binding).await;
+        let events: Vec<_> = batch.events.iter().map(|event| event.json()).collect();
+        assert_eq!(events, [br#"{"channel":"/a","data":1}"#, br#"{"channel":"/a","data":2}"#]);
+    }
+}

@@ -21,10 +21,13 @@ export function binary() {
         return process.env.MIRANT_BIN;
     }
     const root = fileURLToPath(new URL("../..", import.meta.url));
-    const args = ["build", "--bin", "mirant", "--message-format=json-render-diagnostics"];
+    // As tests/run builds for the other tests, and with one of them: with other features, or without the dependencies
+    // that only tests have, cargo would build many crates once more.
+    const features = ["--no-default-features", "--features", "server"];
+    const args = ["build", "--bin", "mirant", "--test", "tidy", ...features, "--message-format=json-render-diagnostics"];
     const lines = execFileSync("cargo", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-    const built = lines.trim().split("\n").map((line) => JSON.parse(line)).find((message) => message.executable);
-    return built.executable;
+    const messages = lines.trim().split("\n").map((line) => JSON.parse(line));
+    return messages.find(({ executable, target }) => executable && target.name === "mirant").executable;
 }
 
 /**

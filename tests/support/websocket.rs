@@ -168,6 +168,11 @@ impl Socket {
         }
     }
 
+    /// Takes the bare socket.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Ends the sending half only.
     pub(crate) fn shutdown_write(&self) {
         // The server may have closed first.

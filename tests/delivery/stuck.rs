@@ -1,0 +1,107 @@
+//! Readers that stop: they cost others nothing and themselves at most their session.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::cut::Gate;
+use super::host::{Client, Host, wait_for};
+use crate::support::websocket::opcode;
+
+/// A publication of about a kilobyte.
+fn large(number: u64) -> Value {
+    json!({"number": number, "filling": "x".repeat(1_000)})
+}
+
+/// Publishes until something waits for the client, which does not read; returns the number of publications.
+fn fill(host: &Host, stuck: &Client, channel: &str) -> u64 {
+    let mut number = 0;
+    while host.session(stuck).unwrap().queued_messages == 0 {
+        host.publish(channel, &large(number));
+        number += 1;
+        assert!(number < 50_000, "the socket takes everything");
+    }
+    number
+}
+
+#[test]
+fn a_stuck_reader_disturbs_nobody_and_ends_at_its_limit() {
+    let limit = 64 * 1024;
+    let host = Host::start(&["bayeux.max_queue_bytes=64KiB"]);
+    let mut healthy = host.subscribers(99, "/news");
+    let mut stuck = Client::subscribed(&host, "/news");
+    let mut number = 0;
+    let mut most = 0;
+    while let Some(session) = host.session(&stuck) {
+        most = most.max(session.queued_bytes);
+        assert!(session.queued_bytes <= limit, "{session:?}");
+        host.publish("/news", &large(number));
+        healthy.iter_mut().for_each(|client| client.expect("/news", [large(number)]));
+        number += 1;
+        assert!(number < 50_000, "the session never ends");
+    }
+    assert!(most > limit / 2, "{most} bytes were the most that waited");
+    assert_eq!(host.node().engine().totals().sessions_overflowed, 1);
+    // Others go on; the stuck one finds what had left before, without a gap.
+    host.publish("/news", &large(number));
+    healthy.iter_mut().for_each(|client| client.expect("/news", [large(number)]));
+    let frames = stuck.socket.barrier().unwrap();
+    for (place, frame) in frames.iter().enumerate() {
+        assert_eq!(frame.opcode(), opcode::TEXT);
+        let messages: Value = serde_json::from_slice(&frame.payload).unwrap();
+        assert_eq!(messages, json!([{"channel": "/news", "data": large(place as u64)}]));
+    }
+    assert!(!frames.is_empty() && (frames.len() as u64) < number, "{} of {number}", frames.len());
+}
+
+#[test]
+fn a_reader_that_comes_back_gets_everything_in_order() {
+    let host = Host::start(&[]);
+    let mut slow = Client::subscribed(&host, "/news");
+    let mut number = fill(&host, &slow, "/news");
+    for _ in 0..500 {
+        host.publish("/news", &large(number));
+        number += 1;
+    }
+    assert!(host.session(&slow).unwrap().queued_messages >= 500);
+    slow.expect("/news", (0..number).map(large));
+    host.publish("/news", &json!("end"));
+    slow.expect("/news", ["end"]);
+}
+
+#[test]
+fn what_a_stuck_publisher_has_published_does_not_wait_for_it() {
+    let open = Arc::new(Semaphore::new(0));
+    let host = Host::start_with(&[], Arc::new(Gate(Arc::clone(&open))));
+    let mut subscriber = Client::subscribed(&host, "/gate");
+    subscriber.subscribe("/news");
+    let mut publisher = Client::subscribed(&host, "/flood");
+    let frame = |channel: &str| json!([publisher.publication(channel, &json!("mine"))]);
+    let frames = [frame("/news"), frame("/gate"), frame("/news")];
+    publisher.send_frames(&frames);
+    subscriber.expect("/news", ["mine"]);
+    publisher.reply("/news");
+    // Its socket is filled while the policy thinks about its second frame.
+    let flood = fill(&host, &publisher, "/flood");
+    open.add_permits(1);
+    subscriber.expect("/gate", ["mine"]);
+    // Sessions that it made sendable are not kept from others either.
+    host.publish("/news", &json!("of another"));
+    subscriber.expect("/news", ["of another"]);
+    // Its next frame waits until it reads its answers.
+    publisher.expect("/flood", (0..flood).map(large));
+    publisher.reply("/gate");
+    publisher.reply("/news");
+    subscriber.expect("/news", ["mine"]);
+}
+
+#[test]
+fn a_stuck_reader_that_goes_away_leaves_nothing() {
+    let host = Host::start(&[]);
+    let stuck = Client::subscribed(&host, "/news");
+    let tasks = host.node().tasks().count();
+    fill(&host, &stuck, "/news");
+    drop(stuck);
+    wait_for("the end of the connection", || host.node().tasks().count() < tasks);
+}
