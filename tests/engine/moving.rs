@@ -18,7 +18,7 @@ fn the_first_message_binds_a_socket_to_its_session() {
     assert_eq!(ann.closed(), None);
 
     // A socket that has only sent strange ids is still free.
-    let socket = world.websocket().as_session_of(&bob);
+    let socket = world.websocket().with_session_of(&bob);
     assert_eq!(socket.refused(json!({"channel": "/a", "clientId": "0".repeat(32)})), unknown);
     socket.publish("/a", 1);
     assert_eq!(socket.refused(json!({"channel": "/a", "clientId": ann.id()})), unknown);
@@ -124,7 +124,7 @@ fn a_socket_whose_session_has_ended_may_go_on_with_another() {
     let ann = world.websocket().connected();
     let bob = world.long_polling().subscribed("/a");
     world.disconnect(&ann);
-    let socket = ann.as_session_of(&bob);
+    let socket = ann.with_session_of(&bob);
     socket.publish("/a", 1);
     assert_eq!(socket.heard(), [1]);
 }
