@@ -201,3 +201,22 @@ fn two_requests_of_one_session_at_the_same_time_lose_nothing() {
     assert!(!held.is_held());
     assert_eq!(other.heard(), [2]);
 }
+
+/// [WS-15] [PB-10]
+#[test]
+fn what_did_not_fit_into_a_stream_follows_the_session_to_its_new_one() {
+    let world = World::new();
+    let ann = world.websocket().subscribed("/a");
+    let slot = world.slot(&ann);
+    ann.stop_reading();
+    world.publish("/a", &json!(1));
+    let mut batch = Batch::default();
+    assert_eq!(world.engine().take(world.time(), &slot, &ann.stream(), &mut batch), Took::Batch);
+    // The session moves between the attempt to write and giving back.
+    let new = ann.moved_to(Transport::WebSocket);
+    new.connect_at_once();
+    assert_eq!(new.heard(), [0; 0]);
+    world.act(|engine, _, dirty| engine.give_back(&slot, &ann.stream(), batch.events, dirty));
+    world.publish("/a", &json!(2));
+    assert_eq!(new.heard(), [1, 2]);
+}
