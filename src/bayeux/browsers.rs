@@ -43,7 +43,7 @@ impl Browsers {
         };
         let taken =
             count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < max).then_some(taken + 1));
-        // Not `then_some`: a place that is made and dropped would free somebody else's.
+        // Made only if it was taken: dropping one gives a place back.
         taken.is_ok().then(|| BrowserPlace(count))
     }
 }

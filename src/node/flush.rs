@@ -16,8 +16,9 @@ const FLUSHES_PER_TURN: usize = 256;
 /// How long a task flushes before it lets others run.
 const TURN: Duration = Duration::from_micros(300);
 
-/// Turns are timed after this many flushes only, because reading the clock costs as much as a small flush.
-const FLUSHES_PER_READING: usize = 16;
+/// Turns are timed after this many flushes only. Letting others run costs a write to wake a thread of the runtime, so a
+/// turn has to be worth it, however slow the sockets are.
+const FLUSHES_PER_READING: usize = 64;
 
 /// Deliveries that one list gathers, several milliseconds of work, before they leave and others may run.
 const QUEUED_MAX: usize = 65_536;

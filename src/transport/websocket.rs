@@ -278,10 +278,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn wait_for_room(&self) {
+    /// Waits until the socket takes more, or somebody wants this task; true if it is the socket.
+    async fn wait_for_room(&self) -> bool {
         tokio::select! {
-            _ = self.stream.writable() => {}
-            () = self.wake.notified() => {}
+            biased;
+            _ = self.stream.writable() => true,
+            () = self.wake.notified() => false,
         }
     }
 
@@ -290,7 +292,10 @@ impl Connection {
         if self.writer.lock().is_dead() {
             return Wrote::Dead;
         }
-        self.wait_for_room().await;
+        if !self.wait_for_room().await {
+            // The writer stays full until the socket is not: else its queue would move on here without leaving.
+            return Wrote::Full;
+        }
         let mut writer = self.writer.lock();
         let mut wrote = writer.write_rest(&self.stream, self.mount.connections.counters());
         let sessions = writer.sessions.clone();
@@ -442,4 +447,24 @@ fn give_buffer(buffer: Vec<u8>) {
             buffers.push(buffer);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what an `async fn` of four arguments returns.
+    const fn future_size<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What every connection at rest has; its session and the runtime's task come on top.
+    #[test]
+    fn a_connection_at_rest_is_small() {
+        let (connection, task) = (size_of::<Connection>(), future_size(&Connection::run));
+        println!("connection {connection}, task {task}, session {}", size_of::<Session>());
+        assert!(connection <= 256, "{connection} bytes");
+        assert!(task <= 768, "{task} bytes");
+        assert!(size_of::<Session>() <= 512, "{} bytes", size_of::<Session>());
+    }
 }

@@ -33,7 +33,7 @@ fn connect(client: &Client) -> Value {
 fn hold(host: &Host, client: &Client) -> Connection {
     let mut connection = Connection::open(host.address());
     connection.send(&request(&connect(client))).unwrap();
-    wait_for("a held connect", || host.session(client).unwrap().is_held);
+    wait_for("a held connect", || host.session(&client.id).unwrap().is_held);
     connection
 }
 
@@ -44,7 +44,7 @@ fn what_is_published_after_a_cut_waits_for_the_next_connect() {
     for round in 0..20 {
         let held = hold(&host, &client);
         drop(held);
-        wait_for("the end of the hold", || !host.session(&client).unwrap().is_held);
+        wait_for("the end of the hold", || !host.session(&client.id).unwrap().is_held);
         host.publish("/news", &json!(round));
         let messages = exchange(&host, &connect(&client));
         assert_eq!(messages[0], json!({"channel": "/news", "data": round}));

@@ -72,9 +72,9 @@ impl Host {
         self.handle().block_on(self.node().publish(&channel, &data)).unwrap();
     }
 
-    /// What is known of a client's session, if it has not ended.
-    pub(crate) fn session(&self, client: &Client) -> Option<SessionReport> {
-        self.node().engine().session(SessionId::parse(&client.id).unwrap())
+    /// What is known of a session, if it has not ended.
+    pub(crate) fn session(&self, client_id: &str) -> Option<SessionReport> {
+        self.node().engine().session(SessionId::parse(client_id).unwrap())
     }
 
     /// Opens so many subscribers of one channel.

@@ -3,6 +3,7 @@
 //!
 //! Every test counts every message at every subscriber: one that is missing, comes twice or comes late to its own
 //! publisher's order is a failure, whatever the test is about.
+#![allow(clippy::unwrap_used)] // Functions that tests share panic like the tests themselves.
 
 mod cut;
 mod fan_out;

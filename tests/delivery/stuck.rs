@@ -14,10 +14,13 @@ fn large(number: u64) -> Value {
     json!({"number": number, "filling": "x".repeat(1_000)})
 }
 
-/// Publishes until something waits for the client, which does not read; returns the number of publications.
-fn fill(host: &Host, stuck: &Client, channel: &str) -> u64 {
+/// Publications that wait for a client that does not read: more than its socket could still take.
+const WAITING: usize = 500;
+
+/// Publishes until so many wait for the client, which does not read; returns the number of publications.
+fn fill(host: &Host, stuck: &str, channel: &str) -> u64 {
     let mut number = 0;
-    while host.session(stuck).unwrap().queued_messages == 0 {
+    while host.session(stuck).unwrap().queued_messages < WAITING {
         host.publish(channel, &large(number));
         number += 1;
         assert!(number < 50_000, "the socket takes everything");
@@ -33,7 +36,7 @@ fn a_stuck_reader_disturbs_nobody_and_ends_at_its_limit() {
     let mut stuck = Client::subscribed(&host, "/news");
     let mut number = 0;
     let mut most = 0;
-    while let Some(session) = host.session(&stuck) {
+    while let Some(session) = host.session(&stuck.id) {
         most = most.max(session.queued_bytes);
         assert!(session.queued_bytes <= limit, "{session:?}");
         host.publish("/news", &large(number));
@@ -59,12 +62,7 @@ fn a_stuck_reader_disturbs_nobody_and_ends_at_its_limit() {
 fn a_reader_that_comes_back_gets_everything_in_order() {
     let host = Host::start(&[]);
     let mut slow = Client::subscribed(&host, "/news");
-    let mut number = fill(&host, &slow, "/news");
-    for _ in 0..500 {
-        host.publish("/news", &large(number));
-        number += 1;
-    }
-    assert!(host.session(&slow).unwrap().queued_messages >= 500);
+    let number = fill(&host, &slow.id, "/news");
     slow.expect("/news", (0..number).map(large));
     host.publish("/news", &json!("end"));
     slow.expect("/news", ["end"]);
@@ -76,14 +74,17 @@ fn what_a_stuck_publisher_has_published_does_not_wait_for_it() {
     let host = Host::start_with(&[], Arc::new(Gate(Arc::clone(&open))));
     let mut subscriber = Client::subscribed(&host, "/gate");
     subscriber.subscribe("/news");
+    // Two sessions share the publisher's socket: one fills it, the other publishes.
     let mut publisher = Client::subscribed(&host, "/flood");
+    let flooded = publisher.id.clone();
+    publisher.handshake();
     let frame = |channel: &str| json!([publisher.publication(channel, &json!("mine"))]);
     let frames = [frame("/news"), frame("/gate"), frame("/news")];
     publisher.send_frames(&frames);
     subscriber.expect("/news", ["mine"]);
     publisher.reply("/news");
     // Its socket is filled while the policy thinks about its second frame.
-    let flood = fill(&host, &publisher, "/flood");
+    let flood = fill(&host, &flooded, "/flood");
     open.add_permits(1);
     subscriber.expect("/gate", ["mine"]);
     // Sessions that it made sendable are not kept from others either.
@@ -101,7 +102,7 @@ fn a_stuck_reader_that_goes_away_leaves_nothing() {
     let host = Host::start(&[]);
     let stuck = Client::subscribed(&host, "/news");
     let tasks = host.node().tasks().count();
-    fill(&host, &stuck, "/news");
+    fill(&host, &stuck.id, "/news");
     drop(stuck);
     wait_for("the end of the connection", || host.node().tasks().count() < tasks);
 }

@@ -422,7 +422,7 @@ impl Inner {
                 assert!(batch.connect.is_empty(), "a reply that does not fit would have to be kept");
                 let mut dirty = Dirty::default();
                 self.engine.give_back(slot, &token, std::mem::take(&mut batch.events), &mut dirty);
-                assert!(dirty.is_empty(), "the session has not moved");
+                assert!(dirty.is_empty(), "the session has not moved meanwhile");
                 return true;
             }
             self.write(token, &batch);

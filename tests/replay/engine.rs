@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mirant::bayeux::config::EngineConfig;
 use mirant::bayeux::{
-    Batch, Binding, ChannelListener, ChannelName, Context, Dirty, Engine, Finished, Flow, Handled, IdSource, Message,
-    Peer, PlainNames, Release, SessionId, Slot, Time, Took, Transport, Verdict, decode,
+    Batch, Binding, Dirty, Engine, Finished, Handled, IdSource, Message, Peer, PlainNames, Release, SessionId, Slot,
+    Time, Took, Transport, Verdict, decode,
 };
 
+use super::services::{self, channel};
 use super::support::deviation::{Change, DEVIATIONS};
 use super::support::fixtures::{Suite, conversations};
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
@@ -42,6 +43,7 @@ enum Token {
 /// The engine with as little around it as it takes to speak.
 struct EngineAlone {
     engine: Engine<Token>,
+    ids: Arc<Counting>,
     conversation: Conversation,
     now: Millis,
     /// WebSockets, with the session that each is bound to.
@@ -67,10 +69,15 @@ impl IdSource for Counting {
 
 impl EngineAlone {
     fn for_conversation(conversation: &Conversation) -> Self {
-        let engine = Self::engine(conversation);
+        Self::started(conversation, Arc::new(Counting::default()))
+    }
+
+    fn started(conversation: &Conversation, ids: Arc<Counting>) -> Self {
+        let engine = Self::engine(conversation, Arc::clone(&ids));
         let services = engine.channel_count();
         Self {
             engine,
+            ids,
             conversation: conversation.clone(),
             now: 0,
             sockets: BTreeMap::new(),
@@ -81,23 +88,21 @@ impl EngineAlone {
         }
     }
 
-    fn engine(conversation: &Conversation) -> Engine<Token> {
+    fn engine(conversation: &Conversation, ids: Arc<Counting>) -> Engine<Token> {
         let mut config = EngineConfig::default();
+        let head = &conversation.head;
         for transport in [&mut config.websocket, &mut config.long_polling] {
-            let head = &conversation.head;
             transport.timeout = head.duration("timeout").unwrap_or(transport.timeout);
             transport.interval = head.duration("interval").unwrap_or(transport.interval);
             transport.max_interval = head.duration("max_interval").unwrap_or(transport.max_interval);
+            let pause = head.duration("multi_session_interval");
+            transport.multi_session_interval = pause.unwrap_or(transport.multi_session_interval);
+            if let Some(number) = head.settings.get("max_sessions_per_browser") {
+                transport.max_sessions_per_browser = Some(number.parse().expect("a number"));
+            }
         }
-        let engine = Engine::new(config, Arc::new(Counting::default()), Arc::new(PlainNames));
-        for service in &conversation.head.services {
-            let listener: Arc<dyn ChannelListener<Token>> = match service.as_str() {
-                "echo" => Arc::new(echo),
-                "tick" => Arc::new(tick),
-                _ => panic!("there is no service `{service}`"),
-            };
-            engine.add_channel_listener(&channel(&format!("/service/{service}")), &listener);
-        }
+        let engine = Engine::new(config, ids, Arc::new(PlainNames));
+        services::add(&engine, &conversation.head.services);
         engine
     }
 
@@ -116,7 +121,10 @@ impl EngineAlone {
             return self.fail(token, 400);
         };
         let mut dirty = Dirty::default();
-        let mut exchange = self.engine.begin(Peer::on(transport), token.clone(), binding, messages.len());
+        // The name of a browser is in its cookie; one conversation is one browser.
+        let browser = (!self.conversation.head.without_cookies).then(|| "browser".into());
+        let peer = Peer { browser, ..Peer::on(transport) };
+        let mut exchange = self.engine.begin(peer, token.clone(), binding, messages.len());
         for message in messages {
             match self.engine.handle(now, &mut exchange, message, &Verdict::granted(), &mut dirty) {
                 Handled::Done => {}
@@ -274,7 +282,7 @@ impl Subject for EngineAlone {
     }
 
     fn restart(&mut self, now: Millis) {
-        *self = Self { now, ..Self::for_conversation(&self.conversation) };
+        *self = Self { now, ..Self::started(&self.conversation, Arc::clone(&self.ids)) };
     }
 
     fn advance(&mut self, now: Millis, until: Millis) -> Millis {
@@ -319,27 +327,6 @@ fn connection_of(token: &Token) -> &str {
     }
 }
 
-fn channel(name: &str) -> ChannelName {
-    ChannelName::parse(name).unwrap_or_else(|_| panic!("{name} is not a channel"))
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the engine writes UTF-8")
-}
-
-/// `/service/echo`: the same data back to the sender.
-fn echo(context: &mut Context<'_, Token>, name: &ChannelName, message: &Message<'_>) -> Flow {
-    if let Some(sender) = context.sender().map(|sender| sender.id) {
-        context.deliver(sender, Message { data: message.data.clone(), ..Message::to(name.as_str()) });
-    }
-    Flow::Continue
-}
-
-/// `/service/tick`: three publications to `/tick`.
-fn tick(context: &mut Context<'_, Token>, _: &ChannelName, _: &Message<'_>) -> Flow {
-    for i in 1..=3 {
-        context
-            .publish(&channel("/tick"), Message { data: Some(format!("{{\"i\":{i}}}").into()), ..Message::default() });
-    }
-    Flow::Continue
 }

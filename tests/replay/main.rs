@@ -3,9 +3,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "server")]
+#[allow(dead_code, reason = "the tests of the server use the rest")]
+#[path = "../support/http.rs"]
+mod http;
+#[cfg(feature = "server")]
+#[allow(dead_code, reason = "the tests of the server use the rest")]
+#[path = "../support/websocket.rs"]
+mod websocket;
+
 mod comparison;
 mod deviations;
 mod engine;
 mod format;
+#[cfg(feature = "server")]
+mod hosted;
+#[cfg(feature = "server")]
+mod line;
 mod playback;
 mod recordings;
+mod services;
+#[cfg(feature = "server")]
+mod sockets;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::support::pattern::{Bindings, Pattern};
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
+use super::support::timing::is_close_of_the_server;
 use super::support::transcript::{
     Answer, Body, Conversation, Directive, Event, Exchange, Frame, Headers, Line, Millis,
 };
@@ -137,8 +138,13 @@ impl Playback {
             ),
             _ => return None,
         };
-        let upgrade = matches!(written, Written::Answer { status: 101, .. } | Written::Close(..) | Written::Cut);
-        if self.scope == Scope::Messages && (upgrade || self.answers_wire_request(&line.event)) {
+        let is_for_sockets = match written {
+            Written::Answer { status, .. } => status == 101 || self.answers_wire_request(&line.event),
+            Written::Close(..) => !is_close_of_the_server(&self.conversation, line),
+            Written::Cut => true,
+            Written::Frame(_) => false,
+        };
+        if self.scope == Scope::Messages && is_for_sockets {
             return None;
         }
         Some(Output { at: self.now, connection: connection.clone(), written })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::replay::{Failure, replay};
 use super::subject::Subject;
-use super::transcript::Conversation;
+use super::transcript::{Conversation, Millis};
 
 /// Returns the folder of the conversations.
 pub(crate) fn conversations() -> PathBuf {
@@ -73,6 +73,19 @@ impl Suite {
         self
     }
 
+    /// Leaves out the conversations that last longer than this.
+    pub(crate) fn not_longer_than(mut self, longest: Millis) -> Self {
+        let length = |file: &Conversation| match (file.lines.first(), file.lines.last()) {
+            (Some(first), Some(last)) => last.at - first.at,
+            _ => 0,
+        };
+        let (short, long) = self.conversations.into_iter().partition(|(_, file)| length(file) <= longest);
+        self.conversations = short;
+        let long: Vec<(String, Conversation)> = long;
+        self.report.left_out.extend(long.into_iter().map(|(name, _)| (name, vec!["more time".to_owned()])));
+        self
+    }
+
     /// Returns the conversations, for a caller that replays them in its own way.
     pub(crate) fn conversations(&self) -> &[(String, Conversation)] {
         &self.conversations
@@ -85,6 +98,21 @@ impl Suite {
             let outcome = replay(&conversation, &mut subject_for(&conversation));
             report.add(name, outcome);
         }
+        report
+    }
+
+    /// Replays every conversation against a subject of its own, all at once.
+    pub(crate) fn replay_together<S: Subject>(self, subject_for: impl Fn(&Conversation) -> S + Sync) -> Report {
+        let Self { conversations, mut report } = self;
+        let subject_for = &subject_for;
+        std::thread::scope(|scope| {
+            let run = |conversation| scope.spawn(move || replay(conversation, &mut subject_for(conversation)));
+            let runs: Vec<_> = conversations.iter().map(|(name, conversation)| (name, run(conversation))).collect();
+            for (name, run) in runs {
+                let outcome = run.join().unwrap_or_else(|_| Err(Failure::about(None, "the replay panicked")));
+                report.add(name.clone(), outcome);
+            }
+        });
         report
     }
 }

@@ -127,6 +127,11 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts connections");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        Self::over(stream)
+    }
+
+    /// Takes over a socket on which nothing is under way.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         Self { stream, unread: Vec::new(), expects_body: true, is_ending: false }
     }
 

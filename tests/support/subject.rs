@@ -20,11 +20,13 @@ pub(crate) struct Tolerance {
     pub(crate) early: Millis,
     /// How much later.
     pub(crate) late: Millis,
+    /// How long before the end of a hold a line is played that is to come before it.
+    pub(crate) ahead: Millis,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { early: 250, late: 150 }
+        Self { early: 250, late: 150, ahead: 1 }
     }
 }
 
@@ -32,7 +34,8 @@ impl Default for Tolerance {
 ///
 /// All methods take the time, which never goes backwards. A connection opens with the first request on it.
 pub(crate) trait Subject {
-    /// How much it takes part in; with [`Scope::Messages`] no `OPTIONS` and no close frame is expected of it.
+    /// How much it takes part in; with [`Scope::Messages`] no `OPTIONS` is asked of it, and of close frames only
+    /// those that it sends first are expected.
     fn scope(&self) -> Scope;
 
     /// How exact its times are.

@@ -1,10 +1,11 @@
-//! What the times of a conversation tell: which connects were held to their end, which requests were given up.
+//! What order and times of a conversation tell: which connects were held to their end, which requests were given up, who
+//! closed first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pattern::Pattern;
 use super::subject::Tolerance;
-use super::transcript::{Body, Conversation, Directive, Event, Exchange, Frame, Millis};
+use super::transcript::{Body, Conversation, Directive, Event, Exchange, Frame, Line, Millis};
 
 /// A held connect of the recording, and its end by time.
 pub(crate) struct Hold {
@@ -81,4 +82,13 @@ pub(crate) fn abandoned(conversation: &Conversation) -> BTreeSet<&Exchange> {
         }
     }
     abandoned
+}
+
+/// Whether the server itself closed a WebSocket here, and did not only answer the client's close.
+pub(crate) fn is_close_of_the_server(conversation: &Conversation, line: &Line) -> bool {
+    let Event::Received(connection, Frame::Close(..)) = &line.event else { return false };
+    let before = conversation.lines.iter().take_while(|earlier| !std::ptr::eq(*earlier, line));
+    let by_client =
+        |earlier: &Line| matches!(&earlier.event, Event::Sent(other, Frame::Close(..)) if other == connection);
+    !before.into_iter().any(by_client)
 }

@@ -257,7 +257,7 @@ impl Reader {
             "settings" => {
                 for word in words() {
                     let (option, value) = word.split_once('=').ok_or("a setting is written `name=value`")?;
-                    let is_time = matches!(option, "timeout" | "interval" | "max_interval");
+                    let is_time = matches!(option, "timeout" | "interval" | "max_interval" | "multi_session_interval");
                     if is_time && parse_millis(value).is_none() {
                         return Err(format!("`{value}` is not a length of time like 5s or 1500ms"));
                     }
