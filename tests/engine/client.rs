@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// Uses the session of somebody else.
-    pub(crate) fn as_session_of(self, other: &Self) -> Self {
+    pub(crate) fn with_session_of(self, other: &Self) -> Self {
         self.id.borrow_mut().clone_from(&other.id.borrow());
         self
     }

@@ -201,12 +201,12 @@ fn a_listener_on_the_meta_channel_vetoes_too() {
 fn a_second_handshake_ends_no_session() {
     let world = World::new();
     let ann = world.long_polling().subscribed("/a");
-    let first = world.long_polling().as_session_of(&ann);
+    let first = world.long_polling().with_session_of(&ann);
     ann.handshake();
     first.connect_at_once();
 
     let bob = world.websocket().subscribed("/a");
-    let before = world.websocket().as_session_of(&bob);
+    let before = world.websocket().with_session_of(&bob);
     bob.handshake();
     assert_eq!(bob.refused(json!({"channel": "/a", "clientId": before.id()})), "402::session_unknown");
     world.publish("/a", &json!("for the first session"));

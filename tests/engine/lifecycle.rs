@@ -164,10 +164,10 @@ fn a_session_belongs_to_the_mount_of_its_handshake() {
     let world = World::new();
     let ann = world.long_polling().on_mount(1).subscribed("/a");
     for elsewhere in [world.long_polling(), world.websocket(), world.websocket().on_mount(2)] {
-        let elsewhere = elsewhere.as_session_of(&ann);
+        let elsewhere = elsewhere.with_session_of(&ann);
         assert_eq!(elsewhere.refused(json!({"channel": "/a", "data": 1})), "402::session_unknown");
     }
-    let home = world.websocket().on_mount(1).as_session_of(&ann);
+    let home = world.websocket().on_mount(1).with_session_of(&ann);
     home.publish("/a", 2);
     assert_eq!(home.heard(), [2]);
 }
@@ -191,9 +191,9 @@ fn a_session_of_the_process_never_expires_and_passes_the_same_rules() {
     let refused = service.refused(json!({"channel": "/a", "data": 3}));
     assert_eq!(refused, "403:denied_by_security_policy:publish_denied");
     // Its id opens nothing from outside, and no outside id anything inside.
-    let thief = world.websocket().as_session_of(&service);
+    let thief = world.websocket().with_session_of(&service);
     assert_eq!(thief.refused(json!({"channel": "/a"})), "402::session_unknown");
-    let inside = world.client(Transport::Local).as_session_of(&ann);
+    let inside = world.client(Transport::Local).with_session_of(&ann);
     assert_eq!(inside.refused(json!({"channel": "/a"})), "402::session_unknown");
     service.disconnect();
     assert!(!service.is_alive());

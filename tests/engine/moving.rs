@@ -18,7 +18,7 @@ fn the_first_message_binds_a_socket_to_its_session() {
     assert_eq!(ann.closed(), None);
 
     // A socket that has only sent strange ids is still free.
-    let socket = world.websocket().as_session_of(&bob);
+    let socket = world.websocket().with_session_of(&bob);
     assert_eq!(socket.refused(json!({"channel": "/a", "clientId": "0".repeat(32)})), unknown);
     socket.publish("/a", 1);
     assert_eq!(socket.refused(json!({"channel": "/a", "clientId": ann.id()})), unknown);
@@ -124,7 +124,7 @@ fn a_socket_whose_session_has_ended_may_go_on_with_another() {
     let ann = world.websocket().connected();
     let bob = world.long_polling().subscribed("/a");
     world.disconnect(&ann);
-    let socket = ann.as_session_of(&bob);
+    let socket = ann.with_session_of(&bob);
     socket.publish("/a", 1);
     assert_eq!(socket.heard(), [1]);
 }
@@ -200,4 +200,23 @@ fn two_requests_of_one_session_at_the_same_time_lose_nothing() {
     world.publish("/a", &json!(2));
     assert!(!held.is_held());
     assert_eq!(other.heard(), [2]);
+}
+
+/// [WS-15] [PB-10]
+#[test]
+fn what_did_not_fit_into_a_stream_follows_the_session_to_its_new_one() {
+    let world = World::new();
+    let ann = world.websocket().subscribed("/a");
+    let slot = world.slot(&ann);
+    ann.stop_reading();
+    world.publish("/a", &json!(1));
+    let mut batch = Batch::default();
+    assert_eq!(world.engine().take(world.time(), &slot, &ann.stream(), &mut batch), Took::Batch);
+    // The session moves between the attempt to write and giving back.
+    let new = ann.moved_to(Transport::WebSocket);
+    new.connect_at_once();
+    assert_eq!(new.heard(), [0; 0]);
+    world.act(|engine, _, dirty| engine.give_back(&slot, &ann.stream(), batch.events, dirty));
+    world.publish("/a", &json!(2));
+    assert_eq!(new.heard(), [1, 2]);
 }

@@ -44,6 +44,9 @@ impl Dice {
     }
 }
 
+/// The number of a held request, and the events that it was answered with.
+type Answer = (u64, Vec<Shared>);
+
 /// An engine and its outlets, for threads.
 struct Shell {
     engine: Engine<Token>,
@@ -51,7 +54,7 @@ struct Shell {
     /// What was written to each stream, under its writer lock.
     streams: Vec<Mutex<Vec<Value>>>,
     /// The answer that each client's held request got.
-    answers: Vec<(Mutex<Option<(u64, Vec<Shared>)>>, Condvar)>,
+    answers: Vec<(Mutex<Option<Answer>>, Condvar)>,
 }
 
 impl Shell {
@@ -103,11 +106,11 @@ impl Shell {
             *binding = bound;
             finished
         };
-        self.flush(dirty);
+        self.flush(&dirty);
         (finished, batch)
     }
 
-    fn flush(&self, dirty: Dirty<Token>) {
+    fn flush(&self, dirty: &Dirty<Token>) {
         assert!(dirty.releases.is_empty(), "no connect is superseded here");
         for slot in &dirty.sessions {
             while let Some(token) = self.engine.outlet(slot) {
@@ -163,7 +166,7 @@ impl Shell {
         let message = Message { data: Some(data.into()), ..Message::default() };
         let accepted = self.engine.publish(self.now(), None, &channel(name), message, &mut dirty).unwrap();
         let delivered = self.engine.commit(self.now(), accepted, None, None, &mut dirty);
-        self.flush(dirty);
+        self.flush(&dirty);
         delivered
     }
 }
@@ -323,7 +326,7 @@ fn poll(shell: &Shell, client: usize) -> Vec<Value> {
         if dice.roll(8) == 0 {
             let mut dirty = Dirty::default();
             shell.engine.put_back(&slot, events, &mut dirty);
-            shell.flush(dirty);
+            shell.flush(&dirty);
         } else {
             received.extend(events.iter().map(data));
         }

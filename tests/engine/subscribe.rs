@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::world::{World, millis};
 
-fn subscribe(client: &Client, subscription: Value) -> Value {
+fn subscribe(client: &Client, subscription: &Value) -> Value {
     client.ask(json!({"channel": "/meta/subscribe", "subscription": subscription}))
 }
 
-fn unsubscribe(client: &Client, subscription: Value) -> Value {
+fn unsubscribe(client: &Client, subscription: &Value) -> Value {
     client.ask(json!({"channel": "/meta/unsubscribe", "subscription": subscription}))
 }
 
@@ -24,12 +24,12 @@ fn subscriptions(world: &World, client: &Client) -> Vec<String> {
 fn one_channel_or_an_array_is_subscribed_before_any_connect() {
     let world = World::new();
     let ann = world.websocket().shaken();
-    let reply = subscribe(&ann, json!(["/a", "/b/*", "/c/**"]));
+    let reply = subscribe(&ann, &json!(["/a", "/b/*", "/c/**"]));
     assert_eq!(
         reply,
         json!({"channel": "/meta/subscribe", "id": "2", "successful": true, "subscription": ["/a", "/b/*", "/c/**"]})
     );
-    assert_eq!(subscribe(&ann, json!([]))["successful"], true);
+    assert_eq!(subscribe(&ann, &json!([]))["successful"], true);
     world.publish("/c/d/e", &json!(1));
     assert_eq!(ann.heard(), [1]);
     assert_eq!(subscriptions(&world, &ann), ["/a", "/b/*", "/c/**"]);
@@ -68,13 +68,13 @@ fn an_array_stops_at_the_first_channel_that_is_denied() {
         verdict
     });
     let ann = world.websocket().connected();
-    let reply = subscribe(&ann, json!(["/a", "/denied", "/b"]));
+    let reply = subscribe(&ann, &json!(["/a", "/denied", "/b"]));
     assert_eq!(reply["error"], "403:denied_by_security_policy:subscribe_denied");
     assert_eq!(reply["subscription"], json!(["/a", "/denied", "/b"]));
-    assert_eq!(subscribe(&ann, json!(["/c", "/new"]))["error"], "403:denied_by_security_policy:create_denied");
+    assert_eq!(subscribe(&ann, &json!(["/c", "/new"]))["error"], "403:denied_by_security_policy:create_denied");
     assert_eq!(subscriptions(&world, &ann), ["/a", "/c"]);
     world.publish("/new", &json!(0));
-    assert_eq!(subscribe(&ann, json!("/new"))["successful"], true, "it need not be created");
+    assert_eq!(subscribe(&ann, &json!("/new"))["successful"], true, "it need not be created");
 }
 
 /// [SB-6]
@@ -82,8 +82,8 @@ fn an_array_stops_at_the_first_channel_that_is_denied() {
 fn subscribing_to_a_service_does_nothing() {
     let world = World::new();
     let ann = world.websocket().connected();
-    assert_eq!(subscribe(&ann, json!(["/service/a", "/service/**"]))["successful"], true);
-    assert_eq!(unsubscribe(&ann, json!("/service/never"))["successful"], true);
+    assert_eq!(subscribe(&ann, &json!(["/service/a", "/service/**"]))["successful"], true);
+    assert_eq!(unsubscribe(&ann, &json!("/service/never"))["successful"], true);
     assert_eq!(subscriptions(&world, &ann), [""; 0]);
 }
 
@@ -107,10 +107,10 @@ fn unsubscribing_needs_a_channel_that_is_there_under_that_very_name() {
     let world = World::new();
     let ann = world.websocket().subscribed("/a");
     let bob = world.websocket().connected();
-    assert_eq!(unsubscribe(&ann, json!("/never"))["error"], "400::channel_missing");
-    assert_eq!(unsubscribe(&ann, json!("/a/"))["error"], "400::channel_missing");
-    assert_eq!(unsubscribe(&bob, json!("/a"))["successful"], true);
-    assert_eq!(unsubscribe(&ann, json!("/meta/connect"))["error"], "403::unsubscribe_failed");
+    assert_eq!(unsubscribe(&ann, &json!("/never"))["error"], "400::channel_missing");
+    assert_eq!(unsubscribe(&ann, &json!("/a/"))["error"], "400::channel_missing");
+    assert_eq!(unsubscribe(&bob, &json!("/a"))["successful"], true);
+    assert_eq!(unsubscribe(&ann, &json!("/meta/connect"))["error"], "403::unsubscribe_failed");
 }
 
 /// [SB-10]
@@ -118,8 +118,8 @@ fn unsubscribing_needs_a_channel_that_is_there_under_that_very_name() {
 fn an_unsubscribe_array_stops_at_the_first_failure() {
     let world = World::new();
     let ann = world.websocket().connected();
-    subscribe(&ann, json!(["/a", "/b", "/c"]));
-    assert_eq!(unsubscribe(&ann, json!(["/a", "/never", "/c"]))["error"], "400::channel_missing");
+    subscribe(&ann, &json!(["/a", "/b", "/c"]));
+    assert_eq!(unsubscribe(&ann, &json!(["/a", "/never", "/c"]))["error"], "400::channel_missing");
     assert_eq!(subscriptions(&world, &ann), ["/b", "/c"]);
 }
 
@@ -132,17 +132,17 @@ fn subscriptions_and_channels_have_limits() {
     });
     let ann = world.websocket().connected();
     let by_limit = |rejection: &str| format!("403:denied_by_limit:{rejection}");
-    assert_eq!(subscribe(&ann, json!(["/a", "/b", "/c"]))["error"], by_limit("subscribe_denied"));
+    assert_eq!(subscribe(&ann, &json!(["/a", "/b", "/c"]))["error"], by_limit("subscribe_denied"));
     assert_eq!(subscriptions(&world, &ann), [""; 0], "more names than a session may have are not tried");
-    assert_eq!(subscribe(&ann, json!(["/a", "/b"]))["successful"], true);
-    assert_eq!(subscribe(&ann, json!("/a"))["successful"], true, "it is there already");
-    assert_eq!(subscribe(&ann, json!("/c"))["error"], by_limit("subscribe_denied"));
+    assert_eq!(subscribe(&ann, &json!(["/a", "/b"]))["successful"], true);
+    assert_eq!(subscribe(&ann, &json!("/a"))["successful"], true, "it is there already");
+    assert_eq!(subscribe(&ann, &json!("/c"))["error"], by_limit("subscribe_denied"));
 
     let bob = world.websocket().connected();
     bob.publish("/c", 1);
     assert_eq!(bob.refused(json!({"channel": "/d", "data": 1})), by_limit("channel_create_denied"));
-    assert_eq!(subscribe(&bob, json!("/d"))["error"], by_limit("create_denied"));
-    assert_eq!(subscribe(&bob, json!("/c"))["successful"], true);
+    assert_eq!(subscribe(&bob, &json!("/d"))["error"], by_limit("create_denied"));
+    assert_eq!(subscribe(&bob, &json!("/c"))["successful"], true);
     // The server's own code is not held back.
     assert_eq!(world.publish("/d", &json!(1)), Some(0));
 }
@@ -167,7 +167,7 @@ fn a_channel_goes_on_the_third_idle_pass_in_a_row() {
     assert_eq!(world.channels(), ["/a", "/a/b", "/kept"], "the count began again");
     world.advance(1_200);
     assert_eq!(world.channels(), ["/a/b", "/kept"], "a channel below does not protect it");
-    assert_eq!(unsubscribe(&ann, json!("/a"))["error"], "400::channel_missing");
+    assert_eq!(unsubscribe(&ann, &json!("/a"))["error"], "400::channel_missing");
 
     ann.publish("/a", 1);
     assert_eq!(world.channels(), ["/a", "/a/b", "/kept"]);
