@@ -492,6 +492,8 @@ impl<T: Clone + PartialEq> Session<T> {
 
     fn crowded_advice(&mut self, carrier: Transport, config: &TransportConfig) -> Advice {
         let due = self.take_advice(carrier, config);
+        // The pause it is told to make must not count as silence.
+        self.client_interval = self.client_interval.max(Some(config.multi_session_interval));
         let interval = Some(config.multi_session_interval);
         let base = due.unwrap_or(Advice::only(Reconnect::Retry));
         Advice { interval, multiple_clients: true, ..base }

@@ -45,6 +45,22 @@ fn one_connect_too_many_is_answered_at_once_with_advice() {
     assert!(third.reply().get("advice").is_none() && second.reply().get("advice").is_none());
 }
 
+/// [BR-4] [SS-1]
+#[test]
+fn a_tab_that_waits_as_it_was_told_does_not_expire_meanwhile() {
+    let world = World::with(|config| {
+        config.long_polling.max_sessions_per_browser = Some(1);
+        config.long_polling.multi_session_interval = millis(25_000);
+    });
+    let tabs = tabs(&world, 2);
+    let _held = tabs[0].hold();
+    for _ in 0..3 {
+        assert_eq!(tabs[1].ask(json!({"channel": CONNECT}))["advice"], crowded(25_000));
+        world.advance(25_000);
+        tabs[0].hold();
+    }
+}
+
 /// [BR-3]
 #[test]
 fn who_sends_no_cookie_another_one_or_speaks_http2_is_not_counted() {
