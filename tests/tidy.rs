@@ -295,7 +295,7 @@ fn documents_name_what_exists() {
                 findings.push(text.finding(number, format!("the command `{first}` does not exist")));
             }
             if let Some(name) = line.split("--example ").nth(1).and_then(|rest| rest.split([' ', '`']).next())
-                && !root().join(format!("examples/{name}.rs")).exists()
+                && !["", "/main"].iter().any(|end| root().join(format!("examples/{name}{end}.rs")).exists())
             {
                 findings.push(text.finding(number, format!("the example `{name}` does not exist")));
             }
