@@ -21,8 +21,7 @@ export function binary() {
         return process.env.MIRANT_BIN;
     }
     const root = fileURLToPath(new URL("../..", import.meta.url));
-    // As tests/run builds for the other tests, and with one of them: with other features, or without the dependencies
-    // that only tests have, cargo would build many crates once more.
+    // With the features of the Rust tests and one of them: otherwise cargo would build many crates once more.
     const features = ["--no-default-features", "--features", "server"];
     const args = ["build", "--bin", "mirant", "--test", "tidy", ...features, "--message-format=json-render-diagnostics"];
     const lines = execFileSync("cargo", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
