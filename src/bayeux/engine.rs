@@ -226,7 +226,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let slot = if is_handshake { None } else { self.resolve(now, exchange, message.client, dirty) };
         let is_connect = message.channel_text() == CONNECT;
         if let (true, Some(slot)) = (is_connect, &slot) {
-            self.supersede(slot, exchange, dirty);
+            self.supersede(now, slot, exchange, dirty);
         }
         let mut reply = Reply::to(&message);
         if let Err(rejection) = self.validate(&message) {
@@ -337,20 +337,32 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// A newer connect ends a held one as soon as it arrives, valid or not, unless both are on WebSocket ([CN-12]).
-    fn supersede(&self, slot: &Slot<T>, exchange: &Exchange<T>, dirty: &mut Dirty<T>) {
+    fn supersede(&self, now: Time, slot: &Slot<T>, exchange: &Exchange<T>, dirty: &mut Dirty<T>) {
         let carrier = exchange.peer.transport;
         if !carrier.is_http() {
             return;
         }
-        let (held, outlet) = {
+        let left = {
             let mut session = slot.session.lock();
-            // One whose session has ended is about to be told so.
-            if session.held.as_ref().is_none_or(|held| held.resume == Some(Resume::Ended)) {
-                return;
+            let left = session.leave_held();
+            if left.is_some() {
+                // The newer one stops it again, unless it turns out to be no good.
+                session.start_expiry(now, self.config.transport(carrier));
             }
-            (session.held.take(), std::mem::replace(&mut session.outlet, Outlet::None))
+            left
         };
-        let (Some(held), Outlet::Once(token) | Outlet::Stream(token)) = (held, outlet) else { return };
+        self.release_held(slot, left, carrier, dirty);
+    }
+
+    /// Ends a held connect that a newer one has replaced ([CN-12], [CN-13]).
+    pub(super) fn release_held(
+        &self,
+        slot: &Slot<T>,
+        left: Option<(Box<Held>, Outlet<T>)>,
+        carrier: Transport,
+        dirty: &mut Dirty<T>,
+    ) {
+        let Some((held, Outlet::Once(token) | Outlet::Stream(token))) = left else { return };
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {

@@ -72,6 +72,10 @@ impl<T: Clone + PartialEq> Engine<T> {
         let pending = exchange.connect.take();
         let mut session = slot.session.lock();
         session.open -= 1;
+        let has_moved = !carrier.is_http() && session.is_alive() && !session.streams_to(&exchange.token);
+        // Two connects that were handled at the same time have not seen each other.
+        let replaces = pending.is_some() && (carrier.is_http() || has_moved);
+        let left = if replaces { session.leave_held() } else { None };
         let fate = match pending {
             None => Fate::None,
             Some(pending) => session.decide(now, pending, &mut exchange, room, config),
@@ -85,6 +89,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         let travels = match carrier {
             // A local session is flushed like any other, or its handler would run here and there at once.
             Transport::Local => false,
+            // Its events go where it is now; only the replies are owed here.
+            _ if has_moved && !held => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
             // A session that has ended has no other connect to wait for ([DC-1], [DC-6]).
             _ => !session.connect_only || answers_connect || !session.is_alive(),
@@ -104,6 +110,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         if let Some(at) = at {
             self.deadlines.arm(at, slot.id());
         }
+        if marked {
+            // Before any extension is called: a session that is marked and on no list would stay silent.
+            dirty.sessions.push(Arc::clone(&slot));
+        }
+        self.release_held(&slot, left, carrier, dirty);
         if let Fate::Answer(reply, place) = fate {
             self.insert_reply(&slot, *reply, place, &mut exchange.replies);
         }
@@ -121,9 +132,6 @@ impl<T: Clone + PartialEq> Engine<T> {
             batch.connect = self.render_held(&slot, *due);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
-        if marked {
-            dirty.sessions.push(slot);
-        }
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
     }
 
@@ -274,8 +282,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     pub fn give_back(&self, slot: &Arc<Slot<T>>, token: &T, publications: Vec<Shared>, dirty: &mut Dirty<T>) {
         let mut session = slot.session.lock();
         session.put_back(publications);
-        let has_moved = !matches!(&session.outlet, Outlet::Stream(current) if current == token);
-        if has_moved && session.mark_dirty() {
+        if !session.streams_to(token) && session.mark_dirty() {
             drop(session);
             dirty.sessions.push(Arc::clone(slot));
         }
@@ -428,6 +435,11 @@ impl<T: Clone + PartialEq> Engine<T> {
 }
 
 impl<T: Clone + PartialEq> Session<T> {
+    /// Whether the session is written to through this stream.
+    fn streams_to(&self, token: &T) -> bool {
+        matches!(&self.outlet, Outlet::Stream(current) if current == token)
+    }
+
     /// Decides whether a connect is held or answered ([CN-1] to [CN-5], [BR-3] to [BR-5]).
     fn decide(
         &mut self,
@@ -460,11 +472,12 @@ impl<T: Clone + PartialEq> Session<T> {
             }
             return Fate::Answer(Box::new(reply), place);
         };
+        // An older connect that was answered meanwhile has started it.
+        self.stop_expiry(now);
         let withheld = if carrier.is_http() { Vec::new() } else { std::mem::take(&mut exchange.replies) };
         self.held = Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, _place: browser, crowded }));
-        if carrier.is_http() {
-            self.outlet = Outlet::Once(exchange.token.clone());
-        }
+        let token = exchange.token.clone();
+        self.outlet = if carrier.is_http() { Outlet::Once(token) } else { Outlet::Stream(token) };
         Fate::Hold
     }
 

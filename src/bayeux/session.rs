@@ -300,6 +300,13 @@ impl<T> Session<T> {
         }
     }
 
+    /// Takes a held connect and its outlet away, for a newer connect; one whose session has ended is about to be told so
+    /// and stays.
+    pub(super) fn leave_held(&mut self) -> Option<(Box<Held>, Outlet<T>)> {
+        let held = self.held.take_if(|held| held.resume != Some(Resume::Ended))?;
+        Some((held, std::mem::replace(&mut self.outlet, Outlet::None)))
+    }
+
     /// Returns the advice that is due on `carrier`, once ([CN-8]).
     pub(super) fn take_advice(&mut self, carrier: Transport, config: &TransportConfig) -> Option<Advice> {
         if self.advised == Some(carrier) {

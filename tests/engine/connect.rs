@@ -235,6 +235,63 @@ fn on_http_a_newer_connect_ends_the_held_one_with_a_status() {
     assert_eq!(ann.connect().messages()[0]["data"], 1, "nothing is lost");
 }
 
+/// [CN-12] [SS-1]
+#[test]
+fn a_session_whose_held_connect_was_ended_by_an_invalid_one_expires() {
+    let world = World::new();
+    let ann = world.long_polling().connected();
+    ann.hold();
+    assert_eq!(ann.refused(json!({"channel": CONNECT, "id": "a-b"})), "405::message_id_invalid");
+    world.advance(9_999);
+    assert!(ann.is_alive());
+    world.advance(1);
+    assert!(!ann.is_alive());
+}
+
+/// [CN-12]
+#[test]
+fn of_two_connects_at_the_same_time_one_is_held() {
+    for (first, second) in [
+        (Transport::LongPolling, Transport::LongPolling),
+        (Transport::LongPolling, Transport::WebSocket),
+        (Transport::WebSocket, Transport::LongPolling),
+        (Transport::WebSocket, Transport::WebSocket),
+    ] {
+        let world = World::new();
+        let ann = world.client(first).subscribed("/a");
+        let other = ann.moved_to(second);
+        let mut inner = None;
+        let outer = ann.send_while(json!({"channel": CONNECT, "id": "outer"}), || {
+            inner = Some(other.send(json!({"channel": CONNECT, "id": "inner"})));
+        });
+        let inner = inner.unwrap();
+        assert!(outer.is_held(), "{first} {second}: whoever is finished last stays");
+        match (first, second) {
+            (Transport::LongPolling, Transport::LongPolling) => assert_eq!(inner.answer(), Answer::Status(500)),
+            // [CN-13]: forgotten.
+            (Transport::WebSocket, Transport::WebSocket) => assert!(inner.is_held()),
+            _ => assert_eq!(inner.reply()["successful"], true),
+        }
+        world.publish("/a", &json!(1));
+        assert_eq!(ann.heard(), [1], "{first} {second}");
+    }
+}
+
+/// [SS-2]
+#[test]
+fn a_connect_that_is_answered_late_does_not_end_the_session_of_a_held_one() {
+    let world = World::new();
+    let ann = world.long_polling().connected();
+    let other = ann.moved_to(Transport::LongPolling);
+    let held = ann.send_while(json!({"channel": CONNECT}), || {
+        other.connect_at_once();
+    });
+    world.advance(29_999);
+    assert!(held.is_held() && ann.is_alive());
+    world.advance(1);
+    assert!(!held.is_held() && ann.is_alive());
+}
+
 /// [CN-12]
 #[test]
 fn a_newer_connect_meets_one_whose_time_has_just_come() {
