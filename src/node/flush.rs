@@ -170,3 +170,35 @@ fn flush_session(node: &Arc<Node>, session: &Arc<Session>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use tokio::sync::Notify;
+
+    use crate::bayeux::config::EngineConfig;
+    use crate::bayeux::{ChannelName, Message};
+    use crate::node::Policy;
+
+    use super::*;
+
+    struct Anyone;
+
+    impl Policy for Anyone {}
+
+    #[tokio::test]
+    async fn a_list_that_is_dropped_outside_the_runtime_is_flushed_inside() {
+        let node = Node::start(EngineConfig::default(), Arc::new(Anyone));
+        let heard = Arc::new(Notify::new());
+        let hears = Arc::clone(&heard);
+        let session = node.local_session(move |_| hears.notify_one()).await.unwrap();
+        session.subscribe("/a").await.unwrap();
+        let publisher = std::thread::spawn(move || {
+            let (mut pending, data) = (node.pending(), RawValue::from_string("1".into()).unwrap());
+            let channel = ChannelName::parse("/a").unwrap();
+            node.publish_into(&channel, Message::default().with_data(&data), None, &mut pending).unwrap();
+        });
+        publisher.join().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), heard.notified()).await.expect("a delivery");
+    }
+}

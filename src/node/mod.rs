@@ -213,10 +213,6 @@ impl Node {
 
     /// Flushes what a dropped [`Pending`] has left.
     fn flush_later(self: &Arc<Self>, dirty: Dirty<OutletRef>) {
-        // A runtime that is being shut down has no sockets left to write to.
-        if tokio::runtime::Handle::try_current().is_err() {
-            return;
-        }
         let node = Arc::clone(self);
         self.tasks.spawn("flush", async move {
             let mut pending = Pending::new(node);

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// The tasks of one node.
 #[derive(Debug)]
 pub struct Tasks {
+    /// Where tasks run, so that any thread may start one.
+    runtime: Handle,
     running: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
 }
@@ -41,21 +44,24 @@ impl Drop for Running {
 }
 
 impl Tasks {
-    pub(super) fn new() -> Self {
-        Self { running: Arc::new(AtomicUsize::new(0)), stop: watch::Sender::new(false) }
-    }
-
-    /// Runs `future` as a task; a panic ends this task alone and is logged by the process's panic hook.
+    /// Makes an empty set whose tasks run on the current runtime.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    pub(super) fn new() -> Self {
+        Self { runtime: Handle::current(), running: Arc::new(AtomicUsize::new(0)), stop: watch::Sender::new(false) }
+    }
+
+    /// Runs `future` as a task; a panic ends this task alone and is logged by the process's panic hook.
+    ///
+    /// Any thread may call this. Once the runtime shuts down, the future is dropped and never runs.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         self.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(Arc::clone(&self.running));
         // Boxed, because a wrapping future would hold room for the inner one twice.
         let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             future.await;
             drop(running);
             tracing::trace!(task = name, "task ended");
@@ -63,10 +69,6 @@ impl Tasks {
     }
 
     /// Runs `future` as a task whose polls are counted.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
     pub fn spawn_counted(
         &self,
         name: &'static str,
