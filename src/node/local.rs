@@ -1,5 +1,6 @@
 //! [`LocalSession`]: a client inside this process.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,8 +12,8 @@ use super::{Binding, Flushed, Node, Outlet, OutletRef, PublishError, Session};
 
 /// A session of this process, CometD's `LocalSession`: same pipeline, same hooks, no connection and no expiry ([SS-7]).
 ///
-/// What it subscribes to is given to its handler in order, one publication at a time, on the thread that flushes it.
-/// Dropping it ends the session.
+/// What it subscribes to is given to its handler in order, one publication at a time, on the thread that flushes it. A
+/// panic of the handler is logged and costs that publication only. Dropping the session ends it.
 pub struct LocalSession {
     node: Arc<Node>,
     outlet: OutletRef,
@@ -150,6 +151,16 @@ impl Drop for LocalSession {
     }
 }
 
+impl LocalOutlet {
+    /// Calls the handler. The thread is that of some publisher, who must not suffer from a panic here, and neither may
+    /// the turn stay taken.
+    fn call(&self, publication: &Shared) {
+        if catch_unwind(AssertUnwindSafe(|| (self.handler)(publication))).is_err() {
+            tracing::error!(channel = %publication.channel(), "the handler of a local session panicked");
+        }
+    }
+}
+
 impl Outlet for LocalOutlet {
     fn flush(&self, node: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed {
         {
@@ -164,7 +175,7 @@ impl Outlet for LocalOutlet {
         loop {
             batch.clear();
             match node.engine().take(node.now(), session, me, &mut batch) {
-                Took::Batch => batch.events.iter().for_each(&self.handler),
+                Took::Batch => batch.events.iter().for_each(|publication| self.call(publication)),
                 Took::Nothing | Took::Moved => {
                     let mut turn = self.turn.lock();
                     if *turn == Turn::Taken {
