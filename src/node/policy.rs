@@ -59,7 +59,10 @@ impl Node {
         // A session that does not exist is refused by the engine, whatever the policy would say.
         let Some(session) = self.engine.view(id) else { return verdict };
         if channel == "/meta/subscribe" {
-            for (position, name) in message.subscription_names().unwrap_or_default().iter().enumerate() {
+            let names = message.subscription_names().unwrap_or_default();
+            // The engine refuses more than that as a whole, so nobody need be asked about each.
+            let max = self.engine.config().limits.max_subscriptions;
+            for (position, name) in names.iter().enumerate().filter(|_| names.len() <= max) {
                 let denied = self.ask(Operation::Subscribe, name, &session, message, position, &mut verdict).await;
                 if denied {
                     // The engine stops at the first denial, so the rest need not be asked.
