@@ -13,7 +13,7 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::admin;
 use crate::bayeux::{MountId, Naming, PlainNames};
@@ -26,6 +26,9 @@ use crate::web::Router;
 use crate::web::listener::{ListenError, Listener};
 
 use serve::{Listening, Routes};
+
+/// How often a server that stops looks for connects and connections that have come since.
+const STOP_ROUND: Duration = Duration::from_millis(100);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -180,11 +183,20 @@ impl Server {
     pub async fn stop(&self) {
         self.node.set_health(Health::Stopping);
         self.node.tasks().stop();
-        self.node.release_held().await;
-        self.connections.close_all();
-        // The clock goes on until the node is dropped: closing connections may still have deadlines.
-        if !self.node.tasks().wait(1, self.shutdown_timeout).await {
-            tracing::warn!(tasks = self.node.tasks().count(), "stopped before every connection had ended");
+        let deadline = Instant::now() + self.shutdown_timeout;
+        loop {
+            // Again and again: a connect or an upgrade that was on its way is held or open only now.
+            self.node.release_held().await;
+            self.connections.close_all();
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The clock goes on until the node is dropped: closing connections may still have deadlines.
+            if self.node.tasks().wait(1, left.min(STOP_ROUND)).await {
+                return;
+            }
+            if left.is_zero() {
+                tracing::warn!(tasks = self.node.tasks().count(), "stopped before every connection had ended");
+                return;
+            }
         }
     }
 }
