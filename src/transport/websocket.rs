@@ -245,7 +245,10 @@ impl Connection {
     fn remember(&self, writer: &mut Writer, binding: &Binding) {
         let Binding::Session(session) = binding else { return };
         if !writer.sessions.iter().any(|known| Arc::ptr_eq(known, session)) {
-            writer.sessions.retain(|known| self.mount.node.engine().view(known.id()).is_some());
+            // Only when there is no room: looking each of them up for each that is added would cost their square.
+            if writer.sessions.len() == writer.sessions.capacity() {
+                writer.sessions.retain(|known| self.mount.node.engine().view(known.id()).is_some());
+            }
             writer.sessions.push(Arc::clone(session));
         }
     }
