@@ -137,13 +137,17 @@ impl<T: Clone + PartialEq> Engine<T> {
 
     /// Gives an exchange up, for a request that failed as a whole or whose sender has gone.
     ///
-    /// What its messages did stays done; a connect among them counts as answered.
+    /// What its messages did stays done; a connect among them counts as answered. A client's stream is about to be closed
+    /// and is no outlet any more.
     pub fn abandon(&self, now: Time, mut exchange: Exchange<T>, dirty: &mut Dirty<T>) {
         let Some(slot) = exchange.opened.take() else { return };
         let mut session = slot.session.lock();
         session.open -= 1;
         if exchange.connect.is_some() || exchange.handshake.is_some() {
             session.start_expiry(now, self.config.transport(exchange.peer.transport));
+        }
+        if !slot.is_local() && session.streams_to(&exchange.token) {
+            session.outlet = Outlet::None;
         }
         drop(session);
         self.arm(&slot);

@@ -220,3 +220,16 @@ fn what_did_not_fit_into_a_stream_follows_the_session_to_its_new_one() {
     world.publish("/a", &json!(2));
     assert_eq!(new.heard(), [1, 2]);
 }
+
+/// [EN-13] [WS-14]
+#[test]
+fn a_socket_that_fails_at_its_first_request_is_no_outlet() {
+    let world = World::new();
+    let ann = world.long_polling().subscribed("/a");
+    let socket = ann.moved_to(Transport::WebSocket);
+    socket.send(json!({"channel": "/meta/connect", "advice": 5}));
+    assert!(socket.closed().is_some());
+    world.publish("/a", &json!(1));
+    assert_eq!(world.engine().outlet(&world.slot(&ann)), None);
+    assert_eq!(ann.connect().messages()[0]["data"], 1);
+}
