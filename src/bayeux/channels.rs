@@ -71,6 +71,14 @@ struct Subscriber<T> {
     rename: Option<Arc<dyn Rename>>,
 }
 
+/// Whom a channel or pattern reaches.
+enum Reached<T> {
+    /// Everybody under the routing name, as plans share them.
+    All(Arc<[Recipient<T>]>),
+    /// Perhaps not everybody, or under other names.
+    Each(Vec<Subscriber<T>>),
+}
+
 /// One subscriber of a plan.
 pub(super) struct Recipient<T> {
     pub(super) slot: Arc<Slot<T>>,
@@ -170,16 +178,34 @@ impl<T> ChannelState<T> {
         self.changed();
     }
 
-    /// Returns the subscribers as `channel` reaches them.
-    fn recipients(&mut self, channel: &ChannelName) -> Arc<[Recipient<T>]> {
+    /// Returns the subscribers as `channel` reaches them, or what it takes to find that out.
+    fn reached(&mut self, channel: &ChannelName) -> Reached<T> {
         // The internal tree is closed to clients, whatever pattern they wrote ([SC-9]).
         if self.renames() || channel.is_internal() {
-            return self.subscribers.iter().filter_map(|subscriber| subscriber.as_recipient(channel)).collect();
+            return Reached::Each(self.subscribers.clone());
         }
         let snapshot = self.snapshot.get_or_insert_with(|| {
             self.subscribers.iter().map(|subscriber| Recipient::plain(&subscriber.slot)).collect()
         });
-        Arc::clone(snapshot)
+        Reached::All(Arc::clone(snapshot))
+    }
+}
+
+impl<T> Reached<T> {
+    /// Returns the recipients. Asks for outside names, so no lock may be held.
+    fn recipients(self, channel: &ChannelName) -> Arc<[Recipient<T>]> {
+        match self {
+            Self::All(recipients) => recipients,
+            Self::Each(subscribers) => {
+                subscribers.iter().filter_map(|subscriber| subscriber.as_recipient(channel)).collect()
+            }
+        }
+    }
+}
+
+impl<T> Clone for Subscriber<T> {
+    fn clone(&self) -> Self {
+        Self { slot: Arc::clone(&self.slot), rename: self.rename.clone() }
     }
 }
 
@@ -354,7 +380,9 @@ impl<T> Channels<T> {
             Some(plan) if plan.generation == generation && plan.version == version => Some(plan),
             _ => {
                 let plan = Arc::new(self.make_plan(channel, generation, version));
-                *channel.plan.write() = Some(Arc::clone(&plan));
+                let old = channel.plan.write().replace(Arc::clone(&plan));
+                // It may be the last to know of many ended sessions: they go when the lock is free.
+                drop(old);
                 Some(plan)
             }
         }
@@ -399,9 +427,10 @@ impl<T> Channels<T> {
                 plan.lazy_timeout = state.options.lazy_timeout;
             }
             if channel.name.kind() == ChannelKind::Broadcast && !state.subscribers.is_empty() {
-                matching.push(state.recipients(&channel.name));
+                matching.push(state.reached(&channel.name));
             }
         }
+        let matching = matching.into_iter().map(|reached| reached.recipients(&channel.name)).collect();
         plan.lists = without_duplicates(matching, self.hash);
         plan
     }
@@ -428,7 +457,8 @@ impl<T> Channels<T> {
     fn retire(&self, channel: &Channel<T>) -> bool {
         {
             let mut state = channel.state.lock();
-            if !state.is_idle() {
+            // A retired one has left the directory, and its name may belong to another.
+            if state.retired || !state.is_idle() {
                 return false;
             }
             state.retired = true;
