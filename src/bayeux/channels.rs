@@ -53,7 +53,7 @@ struct ChannelState<T> {
     retired: bool,
 }
 
-/// What a program may set on a channel or pattern (`bayeux-spec-notes.md`, CH-5).
+/// What a program may set on a channel or pattern ([CH-6], [LZ-1], [PB-6]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// Whether messages may wait for other traffic; a lazy pattern makes every channel it matches lazy.

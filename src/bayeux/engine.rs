@@ -150,6 +150,8 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// Changes the options of a channel or pattern, which is made if it does not exist.
+    ///
+    /// `change` runs while the channel is locked and must not call the engine.
     pub fn set_channel_options(&self, channel: &ChannelName, mut change: impl FnMut(&mut ChannelOptions)) {
         self.with_channel(channel, |found| self.channels.set_options(found, &mut change));
     }
@@ -351,11 +353,11 @@ impl<T: Clone + PartialEq> Engine<T> {
             }
             left
         };
-        self.release_held(slot, left, carrier, dirty);
+        self.release_replaced(slot, left, carrier, dirty);
     }
 
     /// Ends a held connect that a newer one has replaced ([CN-12], [CN-13]).
-    pub(super) fn release_held(
+    pub(super) fn release_replaced(
         &self,
         slot: &Slot<T>,
         left: Option<(Box<Held>, Outlet<T>)>,

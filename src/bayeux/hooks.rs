@@ -1,6 +1,7 @@
 //! What programs plug into the engine: extensions, listeners, authorizers, names.
 //!
-//! All are called without any lock of the engine held, on the thread that handles the message.
+//! All are called without any lock of the engine held, on the thread that handles the message. A reply may pass its
+//! extensions while the shell holds the writer lock of a connection, so these must not flush sessions themselves.
 
 use std::sync::Arc;
 

@@ -114,7 +114,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             // Before any extension is called: a session that is marked and on no list would stay silent.
             dirty.sessions.push(Arc::clone(&slot));
         }
-        self.release_held(&slot, left, carrier, dirty);
+        self.release_replaced(&slot, left, carrier, dirty);
         if let Fate::Answer(reply, place) = fate {
             self.insert_reply(&slot, *reply, place, &mut exchange.replies);
         }
@@ -295,7 +295,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Tells that an outlet is gone: the connection is closed, or the held request was dropped.
     ///
     /// A connect held on HTTP ends with its request. One held on a WebSocket stays until its time is over, because
-    /// the client may come back on another connection ([WS-11]).
+    /// the client may come back on another connection ([WS-14]).
     pub fn detach(&self, now: Time, slot: &Slot<T>, token: &T) {
         let mut session = slot.session.lock();
         let is_once = match &session.outlet {
@@ -488,7 +488,7 @@ impl<T: Clone + PartialEq> Session<T> {
     /// Advises a session of a browser that has too many; returns until when it is held, if it came too early.
     ///
     /// CometD answers at once, and clients that ignore `interval` then ask hundreds of times a second. One that waits
-    /// as it was told notices no difference ([BR-5]).
+    /// as it was told notices no difference ([BR-4]).
     fn crowd(
         &mut self,
         now: Time,

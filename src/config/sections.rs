@@ -103,7 +103,7 @@ pub struct TransportHttpConfig {
     pub max_message_size: usize,
     /// HTTP: the cookie by which connects of one browser are counted.
     pub browser_cookie: BrowserCookie,
-    /// WebSocket: how long a connection may carry nothing in either direction; longer than the hold time.
+    /// WebSocket: how long a client may send nothing; longer than the hold time.
     pub idle_timeout: Duration,
     /// WebSocket: subprotocol to agree on when the client offers it; `None` agrees on none.
     pub protocol: Option<String>,

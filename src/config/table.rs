@@ -544,7 +544,7 @@ pub(super) static TABLE: &[Row] = &[
             WebSocket,
             Kind::Duration { at: |options| &mut options.idle_timeout, range: MS..=DAY, bare: Bare::Milliseconds },
         ),
-        "How long a connection may carry nothing in either direction; must be longer than `timeout`.",
+        "How long a client may send nothing; must be longer than `timeout`.",
     ),
     row(
         "bayeux",
