@@ -321,6 +321,9 @@ impl<T> Channels<T> {
             state.is_idle()
         };
         self.changed(channel);
+        // It would keep whoever has left alive until the next publication, which may never come.
+        let stale = channel.plan.write().take();
+        drop(stale);
         if removed && idle {
             self.idle.lock().insert(channel.name.clone(), 0);
         }
