@@ -19,9 +19,6 @@ const ENTRIES_MAX: usize = 1_000;
 const BODY: BodyLimits =
     BodyLimits { max_bytes: 2 * 1024 * 1024, idle: Duration::from_secs(10), total: Duration::from_secs(60) };
 
-/// Deliveries queued before other tasks get a turn, about a third of a millisecond.
-const DELIVERIES_PER_TURN: usize = 10_000;
-
 /// What became of one entry.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -54,18 +51,17 @@ pub(super) async fn publish(node: Arc<Node>, mut request: Request) -> Response {
     let is_single = text.trim_ascii_start().starts_with('{');
     let mut pending = node.pending();
     let mut outcomes = Vec::with_capacity(entries.len());
-    let (mut published, mut total, mut turn) = (0, 0, 0);
+    let (mut published, mut total) = (0, 0);
     for entry in entries {
         match publish_entry(&node, &limits, entry, &mut pending) {
             Ok(delivered) => {
-                (published, total, turn) = (published + 1, total + delivered, turn + delivered);
+                (published, total) = (published + 1, total + delivered);
                 outcomes.push(Outcome::Delivered { delivered });
             }
             Err(error) => outcomes.push(Outcome::Refused(Refusal { error })),
         }
-        if turn >= DELIVERIES_PER_TURN {
-            turn = 0;
-            tokio::task::yield_now().await;
+        if pending.is_long() {
+            pending.flush_list().await;
         }
     }
     pending.flush().await;

@@ -296,8 +296,10 @@ impl<T> Session<T> {
     }
 
     /// Puts publications that were taken and not written back at the head of the queue.
+    ///
+    /// A session that has ended takes them only while an answer that they belong before is still owed.
     pub(super) fn put_back(&mut self, publications: Vec<Shared>) {
-        if self.is_alive() {
+        if self.is_alive() || self.held.is_some() {
             self.lazy_due |= !publications.is_empty();
             self.queue.put_back(publications.into_iter());
         }

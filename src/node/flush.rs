@@ -76,13 +76,15 @@ pub struct Pending {
     dirty: Dirty<OutletRef>,
     /// How many sessions of the list have been flushed.
     flushed: usize,
-    /// How many publications were queued since the list was empty.
+    /// How many deliveries were queued since the list was empty.
     queued: usize,
+    /// How many publications they belong to.
+    publications: usize,
 }
 
 impl Pending {
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, dirty: Dirty::default(), flushed: 0, queued: 0 }
+        Self { node, dirty: Dirty::default(), flushed: 0, queued: 0, publications: 0 }
     }
 
     /// The list, for calls of the engine.
@@ -99,11 +101,18 @@ impl Pending {
     /// Notes that a publication was queued for so many sessions.
     pub(super) const fn count_queued(&mut self, sessions: usize) {
         self.queued += sessions;
+        self.publications += 1;
     }
 
     /// Whether so much is queued that it must leave before more is.
-    pub(super) const fn is_long(&self) -> bool {
-        self.queued >= QUEUED_MAX
+    ///
+    /// A burst longer than the queue of a session would end one that reads well, only because nobody has written to it
+    /// yet.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        let config = self.node.engine().config();
+        let shortest = config.websocket.max_queue.min(config.long_polling.max_queue);
+        self.queued >= QUEUED_MAX || self.publications > shortest / 2
     }
 
     /// Flushes every session and lets other tasks run now and then.
@@ -140,7 +149,7 @@ impl Pending {
         for count in 1..=FLUSHES_PER_TURN {
             let Some(session) = self.dirty.sessions.get(self.flushed) else {
                 self.dirty.sessions.clear();
-                (self.flushed, self.queued) = (0, 0);
+                (self.flushed, self.queued, self.publications) = (0, 0, 0);
                 return self.dirty.is_empty();
             };
             self.flushed += 1;

@@ -16,6 +16,7 @@ mod local;
 mod policy;
 mod tasks;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,10 @@ impl Node {
                 tick.tick().await;
                 let Some(node) = ticking.upgrade() else { return };
                 let mut pending = node.pending();
-                node.engine.fire(node.now(), pending.dirty());
+                // A listener that panics must not stop the time of everybody else.
+                if catch_unwind(AssertUnwindSafe(|| node.engine.fire(node.now(), pending.dirty()))).is_err() {
+                    tracing::error!("a listener panicked while time passed");
+                }
                 pending.flush().await;
             }
         });
@@ -184,7 +188,9 @@ impl Node {
         let now = self.now();
         let accepted = self.engine.publish(now, sender, channel, message, pending.dirty());
         let accepted = accepted.ok_or(PublishError::Dropped)?;
-        Ok(self.engine.commit(now, accepted, None, None, pending.dirty()))
+        let delivered = self.engine.commit(now, accepted, None, None, pending.dirty());
+        pending.count_queued(delivered);
+        Ok(delivered)
     }
 
     /// Sends `data` to one session on `channel`; false if the session is gone.
