@@ -201,7 +201,9 @@ fn set<'a>(
         "channel" => {
             message.channel = match present {
                 None => None,
-                Some(_) => Some(string(value).ok_or("channel is not a string")?),
+                // Text that no string can hold is kept as it stands, quotes and all: no grammar allows it ([EN-3]).
+                Some(raw) if value.starts_with('"') => Some(string(value).unwrap_or(raw)),
+                Some(_) => return Err("channel is not a string"),
             }
         }
         "id" => message.id = present.map(|raw| string(value).unwrap_or(raw)),

@@ -209,7 +209,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         for (position, text) in names.iter().enumerate() {
             let Ok(name) = ChannelName::parse(text) else { return reply.refuse(Rejection::SubscriptionInvalid) };
-            if let Err((rejection, denial)) = self.may_subscribe(slot, &name, message, verdict, position) {
+            if let Err((rejection, denial)) = self.may_subscribe(slot, text, &name, message, verdict, position) {
                 reply.refuse(rejection);
                 if let Some(denial) = denial {
                     amend(reply, denial);
@@ -239,6 +239,7 @@ impl<T: Clone + PartialEq> Engine<T> {
     fn may_subscribe<'v>(
         &self,
         slot: &Slot<T>,
+        text: &str,
         name: &ChannelName,
         message: &Message<'_>,
         verdict: &'v Verdict,
@@ -249,7 +250,8 @@ impl<T: Clone + PartialEq> Engine<T> {
             return Err((Rejection::CreateDenied(BY_POLICY), None));
         }
         let is_meta = name.kind() == ChannelKind::Meta;
-        if !self.channel_exists(name.as_str()) {
+        // As it was sent: `/meta/connect/` is none of the five.
+        if !self.channel_exists(text) {
             if let Some(denial) = verdict.denial(Operation::Create, position) {
                 return Err((Rejection::CreateDenied(denial.reason.clone()), Some(denial)));
             }

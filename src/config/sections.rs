@@ -24,7 +24,7 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
     /// Most connections open at once.
     pub max_connections: usize,
-    /// Most bytes of the head of a request: request line and header fields together.
+    /// Room for the head of a request. A longer one is refused, but as it is read in steps, up to twice as much may pass.
     pub max_header_bytes: usize,
     /// Most header fields of a request.
     pub max_headers: usize,

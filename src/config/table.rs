@@ -109,7 +109,7 @@ pub(super) static TABLE: &[Row] = &[
         "server",
         "body_timeout",
         Once(Kind::Duration { at: |config| &mut config.server.body_timeout, range: MS..=HOUR, bare: Bare::Refused }),
-        "How long the body of a request may take to arrive.",
+        "How long the body of a request, or a WebSocket message, may take to arrive.",
     ),
     row(
         "server",
@@ -137,7 +137,7 @@ pub(super) static TABLE: &[Row] = &[
         "server",
         "max_header_bytes",
         Once(Kind::Size { at: |config| &mut config.server.max_header_bytes, range: 8 * KIB..=MIB }),
-        "Most bytes of the head of a request: request line and header fields together.",
+        "Room for the head of a request. A longer one is refused, but as it is read in steps, up to twice as much may pass.",
     ),
     row(
         "server",

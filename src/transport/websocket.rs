@@ -47,6 +47,8 @@ pub(super) struct Connection {
     close: Mutex<Option<Close>>,
     /// When something was last received, in the node's milliseconds.
     active_at: AtomicU64,
+    /// When the message began that has not arrived whole, likewise; zero if there is none.
+    partial_since: AtomicU64,
 }
 
 /// A close frame to send.
@@ -90,6 +92,7 @@ impl Connection {
     async fn run(mount: Arc<Mount>, stream: TcpStream, peer: Peer, read: Vec<u8>) {
         let connection = Arc::new(Self {
             active_at: AtomicU64::new(mount.node.now().as_millis()),
+            partial_since: AtomicU64::new(0),
             mount,
             stream,
             peer,
@@ -157,6 +160,7 @@ impl Connection {
     async fn process(&self, me: &OutletRef, reader: &mut Reader, mut input: &mut [u8]) -> Result<(), Close> {
         let mut pending = self.mount.node.pending();
         let outcome = self.process_frames(me, reader, &mut input, &mut pending).await;
+        self.note_partial(&reader.decoder);
         pending.flush().await;
         outcome
     }
@@ -322,6 +326,23 @@ impl Connection {
     pub(super) fn request_close(&self, code: CloseCode, text: &'static str) {
         self.close.lock().get_or_insert(Close { code: Some(code), text });
         self.wake.notify_one();
+    }
+
+    /// Notes when a message began that has not arrived whole.
+    fn note_partial(&self, decoder: &FrameDecoder) {
+        let since = match self.partial_since.load(Ordering::Relaxed) {
+            _ if decoder.buffered() == 0 => 0,
+            0 => self.mount.node.now().as_millis(),
+            since => since,
+        };
+        self.partial_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Whether a message takes longer to arrive than a request body may.
+    pub(super) fn is_stalled(&self) -> bool {
+        let since = self.partial_since.load(Ordering::Relaxed);
+        let taken = self.mount.node.now().as_millis().saturating_sub(since);
+        since > 0 && u128::from(taken) >= self.mount.options.body.total.as_millis()
     }
 
     /// Whether nothing was received for the mount's `idle_timeout`.

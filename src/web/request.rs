@@ -132,6 +132,13 @@ impl Request {
     /// Not cancel safe: the body is lost.
     pub async fn body(&mut self, limits: &BodyLimits) -> Result<Bytes, BodyError> {
         match mem::replace(&mut self.body, Unread::Memory(Bytes::new())) {
+            // Reading any of it would ask the client to send what is going to be refused.
+            Unread::Connection(incoming)
+                if self.parts.headers.contains_key(http::header::EXPECT)
+                    && http_body::Body::size_hint(&incoming).lower() > limits.max_bytes as u64 =>
+            {
+                Err(BodyError::TooLarge { max_bytes: limits.max_bytes })
+            }
             Unread::Connection(incoming) => body::read(incoming, limits).await,
             Unread::Memory(bytes) => body::read(Full::new(bytes), limits).await,
         }

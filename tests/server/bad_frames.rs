@@ -10,6 +10,7 @@ use crate::support::witness::Witness;
 
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_UTF8: u16 = 1007;
+const TOO_SLOW: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 
 /// Sends bytes on sockets of ready clients, one each, and expects this close code.
@@ -45,6 +46,16 @@ fn a_frame_without_a_mask_is_a_protocol_error() {
     let text = Frame { mask: None, ..Frame::new(opcode::TEXT, "[]") };
     let ping = Frame { mask: None, ..Frame::new(opcode::PING, "") };
     closes(&[text.to_bytes(), ping.to_bytes()], PROTOCOL_ERROR);
+}
+
+/// [WS-11]
+#[test]
+fn a_message_that_takes_too_long_to_arrive_closes_the_socket() {
+    let settings = ["server.body_timeout=300ms", "bayeux.timeout=2s", "bayeux.websocket.idle_timeout=5s"];
+    let server = Server::start(&settings);
+    let mut ann = WebSocket::ready(&server);
+    ann.socket.send_bytes(&frame(0x80 | opcode::TEXT, b"[{}]")[..7]).expect("written");
+    assert_eq!(ann.close_code(), Some(TOO_SLOW));
 }
 
 #[test]

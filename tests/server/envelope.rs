@@ -167,6 +167,17 @@ fn case_17_a_channel_outside_the_grammar_is_invalid() {
     }
 }
 
+/// [EN-3]
+#[test]
+fn a_channel_with_half_a_surrogate_pair_is_invalid() {
+    let server = Server::start(&[]);
+    let mut ann = LongPolling::ready(&server);
+    let body = format!(r#"[{{"channel":"/a\ud800","clientId":"{}"}}]"#, ann.id);
+    let response = ann.exchange_request(&ann.request(body));
+    let replies: Value = serde_json::from_slice(&response.body).expect("JSON");
+    assert_eq!(replies[0]["error"], "405::channel_invalid");
+}
+
 #[test]
 fn case_18_a_channel_that_is_no_string_fails_the_whole_request() {
     let server = Server::start(&[]);

@@ -97,7 +97,7 @@ fn cases_91_and_92_meta_channels_cannot_be_subscribed() {
     for channel in ["/meta/connect", "/meta/handshake"] {
         answered(&mut ann, SUBSCRIBE, &json!(channel), Some("403:denied_by_security_policy:subscribe_denied"));
     }
-    for channel in ["/meta/*", "/meta/**", "/meta/other"] {
+    for channel in ["/meta/*", "/meta/**", "/meta/other", "/meta/connect/"] {
         answered(&mut ann, SUBSCRIBE, &json!(channel), Some("403:denied_by_security_policy:create_denied"));
     }
 }
