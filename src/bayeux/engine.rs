@@ -492,6 +492,7 @@ pub(super) const UNSUBSCRIBE: &str = "/meta/unsubscribe";
 pub(super) const DISCONNECT: &str = "/meta/disconnect";
 
 /// Whether the name is one of the five channels of the protocol, letter by letter.
-pub(super) fn is_protocol_channel(name: &str) -> bool {
+#[must_use]
+pub fn is_protocol_channel(name: &str) -> bool {
     matches!(name, HANDSHAKE | CONNECT | SUBSCRIBE | UNSUBSCRIBE | DISCONNECT)
 }

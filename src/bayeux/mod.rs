@@ -49,7 +49,7 @@ pub use channels::ChannelOptions;
 pub use codec::{DecodeError, decode};
 pub use context::Context;
 pub use counters::Totals;
-pub use engine::{Dirty, Engine, Release};
+pub use engine::{Dirty, Engine, Release, is_protocol_channel};
 pub use exchange::{Accepted, Batch, Binding, Exchange, Fault, Finished, Handled};
 pub use hooks::{
     Authorization, Authorizer, ChannelListener, Ended, Extension, Flow, Listener, Naming, Operation, PlainNames,

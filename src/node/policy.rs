@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::bayeux::{ChannelKind, ChannelName, Client, Denial, Message, Operation, Peer, SessionView, Verdict};
+use crate::bayeux::{
+    ChannelKind, ChannelName, Client, Denial, Message, Operation, Peer, SessionView, Verdict, is_protocol_channel,
+};
 
 use super::Node;
 
@@ -99,11 +101,4 @@ impl Node {
         }
         false
     }
-}
-
-fn is_protocol_channel(channel: &str) -> bool {
-    matches!(
-        channel,
-        "/meta/handshake" | "/meta/connect" | "/meta/subscribe" | "/meta/unsubscribe" | "/meta/disconnect"
-    )
 }
