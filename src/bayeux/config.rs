@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::extension::Pattern;
 use super::peer::Transport;
 
 /// Times and limits of an engine.
@@ -22,6 +23,8 @@ pub struct EngineConfig {
     pub validate_message_fields: bool,
     /// Time between two passes over idle channels; a channel is removed on the third idle pass.
     pub sweep_period: Duration,
+    /// Which of the protocol's extensions are on, and their options.
+    pub extensions: Extensions,
     /// Upper bounds on what clients can make the engine hold.
     pub limits: Limits,
 }
@@ -46,6 +49,7 @@ impl Default for EngineConfig {
             broadcast_to_publisher: true,
             validate_message_fields: true,
             sweep_period: Duration::from_millis(997),
+            extensions: Extensions::default(),
             limits: Limits::default(),
         }
     }
@@ -125,6 +129,60 @@ pub enum QueueOverflow {
     Disconnect,
     /// The oldest messages are dropped until the new one fits.
     DropOldest,
+}
+
+/// Which of the protocol's extensions are on, and their options.
+///
+/// What is off is not known to the server: its `ext` is neither read nor answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extensions {
+    /// Messages are kept until the client has acknowledged them.
+    pub ack: bool,
+    /// Clients learn how far their clock is from the server's.
+    pub timesync: bool,
+    /// Everything that leaves says when it left.
+    pub timestamp: bool,
+    /// Sessions whose people do nothing are ended, though their client keeps connecting.
+    pub activity: bool,
+    /// Services see binary data as bytes, not as text.
+    pub binary: bool,
+    /// `timesync`: a client whose clock is nearer than this is told nothing; CometD's `accuracyTarget`.
+    pub timesync_accuracy_target: Duration,
+    /// `timestamp`: how the time is written.
+    pub timestamp_format: Pattern,
+    /// `timestamp`: name of the time zone it is written for, as in `Europe/Paris`; `None` is that of the machine. The
+    /// engine knows no zones: whoever runs it tells it the offset.
+    pub timestamp_zone: Option<String>,
+    /// `activity`: whose messages count.
+    pub activity_mode: ActivityMode,
+    /// `activity`: how long a session may be without such messages; CometD's `maxInactivityPeriod`.
+    pub activity_max_inactivity_period: Duration,
+}
+
+impl Default for Extensions {
+    fn default() -> Self {
+        Self {
+            ack: true,
+            timesync: true,
+            timestamp: false,
+            activity: false,
+            binary: true,
+            timesync_accuracy_target: Duration::from_millis(25),
+            timestamp_format: Pattern::default(),
+            timestamp_zone: None,
+            activity_mode: ActivityMode::Client,
+            activity_max_inactivity_period: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// Whose messages show that a session is in use; connects and their replies never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivityMode {
+    /// Those of the client.
+    Client,
+    /// Those of the client and those for it.
+    ClientServer,
 }
 
 /// Upper bounds on what clients can make the engine hold.

@@ -12,6 +12,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod config;
+pub mod extension;
 
 mod advice;
 mod browsers;

@@ -286,6 +286,73 @@ pub(super) static TABLE: &[Row] = &[
         }),
         "Longest pause that a client may announce with `advice.interval`.",
     ),
+    row(
+        "bayeux",
+        "extensions",
+        Once(Kind::List {
+            form: texts::EXTENSIONS,
+            set: |config, items| texts::set_extensions(&mut config.engine.extensions, items),
+            show: |config| texts::show_extensions(&config.engine.extensions),
+        }),
+        "Extensions of the protocol that are on. `ack`: messages are kept until the client acknowledges them. `timesync`: \
+         clients learn how far their clock is off. `timestamp`: all that leaves says when. `activity`: sessions that only \
+         connect are ended. `binary`: services see binary data as bytes.",
+    ),
+    row(
+        "bayeux",
+        "timesync_accuracy_target",
+        Once(Kind::Duration {
+            at: |config| &mut config.engine.extensions.timesync_accuracy_target,
+            range: Duration::ZERO..=HOUR,
+            bare: Bare::Milliseconds,
+        }),
+        "A client whose clock is known to be nearer than this is told nothing more by `timesync`.",
+    ),
+    row(
+        "bayeux",
+        "timestamp_format",
+        Once(Kind::Text {
+            form: texts::TIMESTAMP_FORMAT,
+            set: |config, text| {
+                texts::timestamp_format(text).map(|format| config.engine.extensions.timestamp_format = format)
+            },
+            show: |config| Some(config.engine.extensions.timestamp_format.as_str().to_owned()),
+        }),
+        "How `timestamp` writes the time.",
+    ),
+    row(
+        "bayeux",
+        "timestamp_zone",
+        Once(Kind::Text {
+            form: texts::TIMESTAMP_ZONE,
+            set: |config, text| texts::timestamp_zone(text).map(|zone| config.engine.extensions.timestamp_zone = zone),
+            show: |config| {
+                Some(config.engine.extensions.timestamp_zone.clone().unwrap_or_else(|| texts::SYSTEM_ZONE.to_owned()))
+            },
+        }),
+        "Time zone for which `timestamp` writes the time.",
+    ),
+    row(
+        "bayeux",
+        "activity_mode",
+        Once(Kind::Text {
+            form: texts::ACTIVITY_MODE,
+            set: |config, text| texts::activity_mode(text).map(|mode| config.engine.extensions.activity_mode = mode),
+            show: |config| Some(texts::activity_mode_name(config.engine.extensions.activity_mode).to_owned()),
+        }),
+        "Whose messages `activity` takes for a sign of life: the client's, or also those for it. Connects and their \
+         replies never count.",
+    ),
+    row(
+        "bayeux",
+        "activity_max_inactivity_period",
+        Once(Kind::Duration {
+            at: |config| &mut config.engine.extensions.activity_max_inactivity_period,
+            range: MS..=DAY,
+            bare: Bare::Milliseconds,
+        }),
+        "How long a session may be without a sign of life before `activity` ends it, when its next connect arrives.",
+    ),
     // [bayeux], options of transports
     row(
         "bayeux",

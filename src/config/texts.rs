@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::kind::At;
 use super::sections::{SameSite, Secret};
 use crate::bayeux::Transport;
-use crate::bayeux::config::QueueOverflow;
+use crate::bayeux::config::{ActivityMode, Extensions, QueueOverflow};
+use crate::bayeux::extension::Pattern;
 
 pub(super) const ADDRESS: &str = "address and port such as `127.0.0.1:8080` or `[::1]:8080`";
 pub(super) const OPTIONAL_ADDRESS: &str = "address and port such as `127.0.0.1:8081`, or `off`";
@@ -14,6 +16,11 @@ pub(super) const LEVEL: &str =
     "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mirant::transport=debug`";
 pub(super) const MOUNT_PATH: &str = "path such as `/cometd`";
 pub(super) const TRANSPORTS: &str = "`websocket`, `long-polling`";
+pub(super) const EXTENSIONS: &str = "`ack`, `timesync`, `timestamp`, `activity`, `binary`";
+pub(super) const TIMESTAMP_FORMAT: &str =
+    "Java date pattern such as `yyyy-MM-dd'T'HH:mm:ss.SSSX`, with the letters y M d E H h a m s S z Z X x";
+pub(super) const TIMESTAMP_ZONE: &str = "name such as `UTC` or `Europe/Paris`, or `system` for that of the machine";
+pub(super) const ACTIVITY_MODE: &str = "`client` or `client_server`";
 pub(super) const OVERFLOW: &str = "`disconnect` or `drop-oldest`";
 pub(super) const SAME_SITE: &str = "`Strict`, `Lax` or `None`; empty leaves it out";
 pub(super) const TOKEN_TEXT: &str = "letters, digits and the signs that HTTP allows in a name";
@@ -138,6 +145,75 @@ pub(super) fn transports(items: &[String]) -> Result<Vec<Transport>, String> {
     Ok(transports)
 }
 
+/// The protocol's extensions by name.
+const EXTENSION_FLAGS: [(&str, At<Extensions, bool>); 5] = [
+    ("ack", |extensions| &mut extensions.ack),
+    ("timesync", |extensions| &mut extensions.timesync),
+    ("timestamp", |extensions| &mut extensions.timestamp),
+    ("activity", |extensions| &mut extensions.activity),
+    ("binary", |extensions| &mut extensions.binary),
+];
+
+/// Switches on the extensions of this list, and all others off.
+pub(super) fn set_extensions(extensions: &mut Extensions, items: &[String]) -> Result<(), String> {
+    let names = EXTENSION_FLAGS.map(|(name, _)| name);
+    for (position, item) in items.iter().enumerate() {
+        if !names.contains(&item.as_str()) {
+            let near = |name: &&str| strsim::osa_distance(&item.to_lowercase(), name) <= 2;
+            let nearest = names.into_iter().filter(near).min_by_key(|name| strsim::osa_distance(item, name));
+            let hint = nearest.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+            return Err(format!(
+                "must list {}, not \"{item}\"{hint}",
+                names.map(|name| format!("\"{name}\"")).join(", ")
+            ));
+        }
+        if items[..position].contains(item) {
+            return Err(format!("lists \"{item}\" twice"));
+        }
+    }
+    for (name, flag) in EXTENSION_FLAGS {
+        *flag(extensions) = items.iter().any(|item| item == name);
+    }
+    Ok(())
+}
+
+pub(super) fn show_extensions(extensions: &Extensions) -> Vec<String> {
+    let mut extensions = extensions.clone();
+    let listed = EXTENSION_FLAGS.into_iter().filter(|(_, flag)| *flag(&mut extensions));
+    listed.map(|(name, _)| name.to_owned()).collect()
+}
+
+pub(super) fn timestamp_format(text: &str) -> Result<Pattern, String> {
+    text.parse().map_err(|problem| format!("must be a {TIMESTAMP_FORMAT}, not \"{text}\": {problem}"))
+}
+
+/// How the settings call the zone of the machine.
+pub(super) const SYSTEM_ZONE: &str = "system";
+
+pub(super) fn timestamp_zone(text: &str) -> Result<Option<String>, String> {
+    if text == SYSTEM_ZONE {
+        return Ok(None);
+    }
+    match jiff::tz::TimeZone::get(text) {
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(_) => Err(format!("must be the {TIMESTAMP_ZONE}; this machine knows no zone \"{text}\"")),
+    }
+}
+
+pub(super) fn activity_mode(text: &str) -> Result<ActivityMode, String> {
+    [ActivityMode::Client, ActivityMode::ClientServer]
+        .into_iter()
+        .find(|mode| activity_mode_name(*mode) == text)
+        .ok_or_else(|| format!("must be \"client\" or \"client_server\", not \"{text}\""))
+}
+
+pub(super) fn activity_mode_name(mode: ActivityMode) -> &'static str {
+    match mode {
+        ActivityMode::Client => "client",
+        ActivityMode::ClientServer => "client_server",
+    }
+}
+
 pub(super) fn overflow(text: &str) -> Result<QueueOverflow, String> {
     [QueueOverflow::Disconnect, QueueOverflow::DropOldest]
         .into_iter()
@@ -259,6 +335,28 @@ mod tests {
         for names in [&[][..], &["local"], &["websocket", "websocket"], &["WebSocket"]] {
             assert!(transports(&items(names)).is_err(), "{names:?}");
         }
+    }
+
+    #[test]
+    fn extensions_are_known_and_listed_once() {
+        let items = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut extensions = Extensions::default();
+        assert_eq!(show_extensions(&extensions), ["ack", "timesync", "binary"]);
+        set_extensions(&mut extensions, &items(&["timestamp", "ack"])).expect("known");
+        assert_eq!(show_extensions(&extensions), ["ack", "timestamp"]);
+        let problem = |names: &[&str]| set_extensions(&mut Extensions::default(), &items(names)).expect_err("refused");
+        assert!(problem(&["ack", "Timesnyc"]).ends_with("not \"Timesnyc\"; did you mean \"timesync\"?"));
+        assert!(problem(&["replay"]).ends_with("not \"replay\""));
+        assert_eq!(problem(&["ack", "ack"]), "lists \"ack\" twice");
+    }
+
+    #[test]
+    fn zones_and_formats_are_checked_when_they_are_read() {
+        assert_eq!(timestamp_zone("system"), Ok(None));
+        assert_eq!(timestamp_zone("UTC"), Ok(Some("UTC".to_owned())));
+        assert!(timestamp_zone("Europe/Atlantis").is_err());
+        assert!(timestamp_format("yyyy").is_ok());
+        assert!(timestamp_format("now").is_err());
     }
 
     #[test]
