@@ -4,13 +4,6 @@
 //! `CLIENT/SCENARIO.txt` for each one of SERVER (`java-server` if none is named) in which nobody meddled.
 //! `docs/fixtures.md` describes both formats and what is left out on the way.
 
-#[path = "../tests/support/pattern.rs"]
-#[allow(dead_code)] // Shared with the tests, which use more of it.
-mod pattern;
-#[path = "../tests/support/transcript.rs"]
-#[allow(dead_code)] // Shared with the tests, which use more of it.
-mod transcript;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
@@ -19,16 +12,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use pattern::{Fields, Pattern};
-use transcript::{Answer, Body, Conversation, Directive, Event, Exchange, Frame, Head, Headers, Line, Millis, Request};
+use mirant::client::normalise::{Normaliser, RawRequest, Talk, connection_name};
+use mirant::client::redaction::Redaction;
+use mirant::client::transcript::{Body, Conversation, Directive, Event, Exchange, Frame, Head, Headers, Line, Millis};
 
 /// What is known of the servers behind the recordings and is not in the traffic: the short name in file names, the
 /// full name, and `max_interval`.
 const SERVERS: [(&str, &str, &str); 2] =
     [("java-server", "CometD 5.0.17 server", "3s"), ("nodejs-server", "cometd-nodejs-server 1.2.1", "3s")];
-
-/// Service channels whose handler answers while the publish is processed.
-const ANSWERING_SERVICES: [&str; 3] = ["echo", "tick", "forget"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -110,10 +101,6 @@ impl Record {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn is_upgrade(&self) -> bool {
-        self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-    }
-
     fn is_from_client(&self) -> bool {
         self.dir == "c2s"
     }
@@ -154,31 +141,17 @@ fn left_out(records: &[Record]) -> Result<BTreeSet<usize>, String> {
 struct Connection {
     name: String,
     requests: u32,
-    /// `clientId` of the last message that named one.
-    session: String,
+    talk: Talk,
     ended: bool,
     /// Whether the end of the TCP connection follows from what was said on it.
     end_announced: bool,
 }
 
 struct Converter {
-    head: Head,
+    normaliser: Normaliser,
     lines: Vec<Line>,
     connections: BTreeMap<Option<u32>, Connection>,
-    /// Names of the sessions by `clientId`.
-    sessions: BTreeMap<String, String>,
-    /// Names of the acknowledgement numbers that the server gave.
-    acknowledgements: BTreeSet<u64>,
-    needs: BTreeSet<&'static str>,
-    transports: BTreeSet<&'static str>,
-    origins: BTreeSet<String>,
-    pending_origin: Option<String>,
     cookie_given: bool,
-    /// Channel and data of everything that a recorded client published or that a service answers.
-    explained: BTreeSet<(String, String)>,
-    /// How often something unexplained was published, and how often each session got it.
-    published: BTreeMap<(String, String), usize>,
-    delivered: BTreeMap<(String, String, String), usize>,
 }
 
 impl Converter {
@@ -193,21 +166,8 @@ impl Converter {
         if let Some((.., max_interval)) = known {
             head.settings.insert("max_interval".to_owned(), (*max_interval).to_owned());
         }
-        Self {
-            head,
-            lines: Vec::new(),
-            connections: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            acknowledgements: BTreeSet::new(),
-            needs: BTreeSet::new(),
-            transports: BTreeSet::new(),
-            origins: BTreeSet::new(),
-            pending_origin: None,
-            cookie_given: false,
-            explained: BTreeSet::new(),
-            published: BTreeMap::new(),
-            delivered: BTreeMap::new(),
-        }
+        let normaliser = Normaliser::new(head, Redaction::default());
+        Self { normaliser, lines: Vec::new(), connections: BTreeMap::new(), cookie_given: false }
     }
 
     fn convert(mut self, records: &[Record]) -> Result<Conversation, String> {
@@ -225,116 +185,66 @@ impl Converter {
                 _ => {}
             }
         }
-        if !self.head.settings.contains_key("timeout") {
+        let mut head = self.normaliser.head();
+        if !head.settings.contains_key("timeout") {
             return Err("no handshake was answered, so the timeout is unknown".to_owned());
         }
-        if !self.origins.is_empty() {
-            let origins = self.origins.iter().cloned().collect::<Vec<_>>().join(",");
-            self.head.settings.insert("allowed_origins".to_owned(), origins);
-        }
-        self.head.origin.push(self.transports.iter().copied().collect::<Vec<_>>().join(" + "));
-        self.head.needs = self.needs.iter().map(|&need| need.to_owned()).collect();
-        factor_out_headers(&mut self.head, &mut self.lines);
-        Ok(Conversation { head: self.head, lines: self.lines })
+        factor_out_headers(&mut head, &mut self.lines);
+        Ok(Conversation { head, lines: self.lines })
     }
 
     fn push(&mut self, at: Millis, event: Event) {
         self.lines.push(Line { number: 0, at, event });
     }
 
-    fn connection(&mut self, record: &Record) -> &mut Connection {
-        let count = self.connections.len();
-        self.connections.entry(record.conn).or_insert_with(|| Connection {
-            name: connection_name(count),
-            requests: 0,
-            session: String::new(),
-            ended: false,
-            end_announced: false,
-        })
+    fn push_all(&mut self, at: Millis, causes: Vec<Directive>) {
+        causes.into_iter().for_each(|cause| self.push(at, Event::Directive(cause)));
     }
 
     fn request(&mut self, at: Millis, record: &Record) -> Result<(), String> {
-        let connection = self.connection(record);
+        let connection = connection(&mut self.connections, record);
         connection.requests += 1;
         connection.end_announced |= record.header("connection").is_some_and(|value| value == "close");
         let exchange = Exchange { connection: connection.name.clone(), number: connection.requests };
-        let method = if record.is_upgrade() { "UPGRADE" } else { &record.method };
-        if matches!(method, "POST" | "GET") {
+        let (method, headers) = (record.method.as_str(), &record.headers);
+        let raw = RawRequest { method, target: &record.path, headers, body: &record.body };
+        let request = self.normaliser.request(&mut connection.talk, raw)?;
+        if matches!(request.method.as_str(), "POST" | "GET") {
             let returned = record.header("cookie").is_some_and(|cookie| cookie.contains("BAYEUX_BROWSER"));
-            self.head.without_cookies |= self.cookie_given && !returned;
+            self.normaliser.known.without_cookies |= self.cookie_given && !returned;
         }
-        let own_origin = format!("http://{}", record.header("host").unwrap_or_default());
-        self.pending_origin = record.header("origin").filter(|origin| *origin != own_origin).map(str::to_owned);
-        let (path, text) = match record.path.split_once('?').filter(|_| method == "GET") {
-            Some((path, query)) => {
-                self.needs.insert("callback-polling");
-                self.transports.insert("callback-polling");
-                body_of_query(path, query)?
-            }
-            None => (record.path.clone(), record.body.clone()),
-        };
-        let body = match Pattern::parse(&text) {
-            Ok(pattern) => Body::Json(self.client_batch(record, pattern)),
-            Err(_) if text.is_empty() => Body::Empty,
-            Err(_) => Body::Text(text),
-        };
-        let headers = Some(telling_headers(record));
-        let request = Request { method: method.to_owned(), path, headers, body };
         self.push(at, Event::Request(exchange, request));
         Ok(())
     }
 
     fn answer(&mut self, at: Millis, record: &Record) -> Result<(), String> {
         self.cookie_given |= record.header("set-cookie").is_some();
-        if (record.status == 101 || record.header("access-control-allow-origin").is_some())
-            && let Some(origin) = self.pending_origin.take()
-        {
-            self.origins.insert(origin);
-        }
-        let body = match record.status {
-            // The container's error page; clients look at the status only.
-            400.. => Body::Empty,
-            _ => self.answer_body(at, record)?,
-        };
-        match (record.status, &body) {
-            (101, _) => _ = self.transports.insert("websocket"),
-            (200, Body::Json(_)) => _ = self.transports.insert("long-polling"),
-            _ => {}
-        }
-        let connection = self.connection(record);
+        let connection = connection(&mut self.connections, record);
         let exchange = Exchange { connection: connection.name.clone(), number: connection.requests };
-        let headers = Some(telling_headers(record));
-        self.push(at, Event::Answer(exchange, Answer { status: record.status, headers, body }));
+        let talk = &mut connection.talk;
+        let (causes, answer) = self.normaliser.answer(talk, record.status, &record.headers, &record.body);
+        if matches!(answer.body, Body::Text(_)) {
+            return Err("an answer is neither JSON nor a call".to_owned());
+        }
+        self.push_all(at, causes);
+        self.push(at, Event::Answer(exchange, answer));
         Ok(())
     }
 
-    fn answer_body(&mut self, at: Millis, record: &Record) -> Result<Body, String> {
-        let text = &record.body;
-        if text.is_empty() {
-            return Ok(Body::Empty);
-        }
-        if let Ok(pattern) = Pattern::parse(text) {
-            return Ok(Body::Json(self.server_batch(at, record, pattern)));
-        }
-        let call = text.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
-        let (name, argument) = call.ok_or("an answer is neither JSON nor a call")?;
-        let pattern = Pattern::parse(argument)?;
-        Ok(Body::Callback(name.to_owned(), self.server_batch(at, record, pattern)))
-    }
-
     fn frame(&mut self, at: Millis, record: &Record) -> Result<(), String> {
-        let frame = match (record.opcode, Pattern::parse(&record.body)) {
-            (1, Ok(pattern)) if record.is_from_client() => Frame::Batch(self.client_batch(record, pattern)),
-            (1, Ok(pattern)) => Frame::Batch(self.server_batch(at, record, pattern)),
-            (1, Err(_)) => Frame::Text(record.body.clone()),
-            (8, _) => Frame::Close(record.code, record.reason.clone()),
-            (9 | 10, _) => return Ok(()),
+        let connection = connection(&mut self.connections, record);
+        let talk = &mut connection.talk;
+        let (causes, frame) = match record.opcode {
+            1 if record.is_from_client() => (Vec::new(), self.normaliser.client_frame(talk, &record.body)),
+            1 => self.normaliser.server_frame(talk, &record.body),
+            8 => (Vec::new(), Frame::Close(record.code, record.reason.clone())),
+            9 | 10 => return Ok(()),
             _ => return Err("binary frames are not converted".to_owned()),
         };
-        let connection = self.connection(record);
         connection.end_announced |= matches!(frame, Frame::Close(..));
         let name = connection.name.clone();
         let event = if record.is_from_client() { Event::Sent(name, frame) } else { Event::Received(name, frame) };
+        self.push_all(at, causes);
         self.push(at, event);
         Ok(())
     }
@@ -351,190 +261,17 @@ impl Converter {
             (false, false) => self.push(at, Event::Received(name, Frame::Cut)),
         }
     }
-
-    /// Notes what a batch of the client says and puts names in place of what the server chose.
-    fn client_batch(&mut self, record: &Record, mut batch: Pattern) -> Pattern {
-        if batch.messages().is_empty() {
-            self.needs.insert("empty-batch");
-        }
-        for message in batch.messages() {
-            self.note_extensions(message);
-            let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
-            if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
-                self.connection(record).session = session;
-            }
-            if channel.starts_with("/meta/") {
-                continue;
-            }
-            let data = message.member("data").map(canonical).unwrap_or_default();
-            let service = channel.strip_prefix("/service/");
-            if let Some(service) = service.filter(|service| ANSWERING_SERVICES.contains(service)) {
-                self.head.services.insert(service.to_owned());
-            }
-            if service == Some("tick") {
-                self.explained.extend((1..=3).map(|i| ("/tick".to_owned(), format!("{{\"i\":{i}}}"))));
-            }
-            self.explained.insert((channel, data));
-        }
-        self.put_names(&mut batch);
-        batch
-    }
-
-    /// Notes what a batch of the server says, adds what must have caused it, and puts names in place of what the server
-    /// chose.
-    fn server_batch(&mut self, at: Millis, record: &Record, mut batch: Pattern) -> Pattern {
-        for message in batch.messages() {
-            self.note_extensions(message);
-            let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
-            if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
-                let next = format!("session{}", self.sessions.len() + 1);
-                self.sessions.entry(session).or_insert(next);
-                let advice = message.member("advice");
-                let timeout = advice.and_then(|advice| advice.member("timeout")).and_then(Pattern::as_u64);
-                if let Some(timeout) = timeout {
-                    self.head.settings.entry("timeout".to_owned()).or_insert_with(|| length_of_time(timeout));
-                }
-            }
-            let session = self.connection(record).session.clone();
-            if channel == "/meta/disconnect" && message.member("id").is_none() {
-                let name = self.sessions.get(&session).cloned().unwrap_or(session);
-                self.push(at, Event::Directive(Directive::Disconnect(name)));
-            } else if let (Some(data), None) = (message.member("data"), message.member("successful")) {
-                self.explain(at, session, channel, data);
-            }
-            if let Some(number) = message.member("ext").and_then(|ext| ext.member("ack")).and_then(Pattern::as_u64) {
-                self.acknowledgements.insert(number);
-            }
-        }
-        self.put_names(&mut batch);
-        batch
-    }
-
-    /// Adds a publication by someone who is not recorded if nobody who is explains this delivery.
-    fn explain(&mut self, at: Millis, session: String, channel: String, data: &Pattern) {
-        let key = (channel.clone(), canonical(data));
-        if self.explained.contains(&key) {
-            return;
-        }
-        let delivered = self.delivered.entry((session, key.0.clone(), key.1.clone())).or_default();
-        *delivered += 1;
-        let published = self.published.entry(key).or_default();
-        if *delivered > *published {
-            *published += 1;
-            self.push(at, Event::Directive(Directive::Publish(channel, data.clone())));
-        }
-    }
-
-    fn note_extensions(&mut self, message: &Pattern) {
-        for (extension, need) in [("ack", "ack"), ("timesync", "timesync"), ("binary", "binary")] {
-            if message.member("ext").is_some_and(|ext| ext.member(extension).is_some()) {
-                self.needs.insert(need);
-            }
-        }
-    }
-
-    fn put_names(&self, pattern: &mut Pattern) {
-        match pattern {
-            Pattern::Text(_) => {
-                let name = pattern.as_text().and_then(|text| self.sessions.get(&text));
-                if let Some(name) = name {
-                    *pattern = Pattern::Name(name.clone());
-                }
-            }
-            Pattern::Array(elements) => elements.iter_mut().for_each(|element| self.put_names(element)),
-            Pattern::Object(_) => {
-                if let Some(ext) = pattern.member_mut("ext") {
-                    self.put_extension_names(ext);
-                }
-                let Pattern::Object(Fields { members, .. }) = pattern else { return };
-                members.iter_mut().for_each(|(_, value)| self.put_names(value));
-            }
-            _ => {}
-        }
-    }
-
-    fn put_extension_names(&self, ext: &mut Pattern) {
-        if let Some(ack) = ext.member_mut("ack")
-            && let Some(number) = ack.as_u64().filter(|number| self.acknowledgements.contains(number))
-        {
-            *ack = Pattern::Name(format!("ack{number}"));
-        }
-        let Some(timesync) = ext.member_mut("timesync").filter(|timesync| timesync.member("ts").is_some()) else {
-            return;
-        };
-        // The server's clock and what it measured with it.
-        for key in ["ts", "p", "a"] {
-            if let Some(value) = timesync.member_mut(key) {
-                *value = Pattern::Any;
-            }
-        }
-    }
 }
 
-fn connection_name(index: usize) -> String {
-    let letter = char::from(b'A' + u8::try_from(index % 26).unwrap_or(0));
-    let round = index / 26;
-    if round == 0 { letter.to_string() } else { format!("{letter}{round}") }
-}
-
-fn length_of_time(millis: u64) -> String {
-    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
-}
-
-/// Returns data in a form that is equal for equal JSON.
-fn canonical(data: &Pattern) -> String {
-    serde_json::from_str::<serde_json::Value>(&data.to_string()).map_or_else(|_| data.to_string(), |v| v.to_string())
-}
-
-/// Takes the messages out of a query and leaves `$body` in their place.
-fn body_of_query(path: &str, query: &str) -> Result<(String, String), String> {
-    let mut body = None;
-    let mut rest = Vec::new();
-    for part in query.split('&') {
-        match part.strip_prefix("message=") {
-            Some(text) if body.is_none() => {
-                body = Some(percent_decoded(text).ok_or("a query is not UTF-8")?);
-                rest.push("message=$body");
-            }
-            _ => rest.push(part),
-        }
-    }
-    Ok((format!("{path}?{}", rest.join("&")), body.unwrap_or_default()))
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) => {
-                let digits = [*high, *low];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-                rest = after;
-            }
-            (b'+', _) => bytes.push(b' '),
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// Returns the header lines that a server may act on, or a client; the rest differs from run to run or says nothing.
-fn telling_headers(record: &Record) -> Headers {
-    let is_request = record.kind == "http-request";
-    let judged_by_origin = record.header("origin").is_some() || record.header("referer").is_some();
-    let telling = |name: &str, value: &str| match name.to_ascii_lowercase().as_str() {
-        "content-type" => record.status < 400,
-        "transfer-encoding" => is_request,
-        "connection" => is_request && value == "close",
-        "cookie" => value.is_empty(),
-        "host" => judged_by_origin,
-        "authorization" | "origin" | "pragma" | "referer" | "sec-fetch-site" | "vary" => true,
-        "sec-websocket-extensions" | "sec-websocket-protocol" => true,
-        name => name.starts_with("access-control-") || name.starts_with("x-"),
-    };
-    record.headers.iter().filter(|(name, value)| telling(name, value)).cloned().collect()
+fn connection<'a>(connections: &'a mut BTreeMap<Option<u32>, Connection>, record: &Record) -> &'a mut Connection {
+    let count = connections.len();
+    connections.entry(record.conn).or_insert_with(|| Connection {
+        name: connection_name(count),
+        requests: 0,
+        talk: Talk::default(),
+        ended: false,
+        end_announced: false,
+    })
 }
 
 /// Moves the commonest header lines of each method and each status to the head.

@@ -29,7 +29,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pages", &["web"]),
     ("config", &["transport", "policy", "admin", "web", "node", "bayeux"]),
     ("server", &["config", "pages", "transport", "policy", "admin", "web", "node", "bayeux"]),
-    ("cli", &["server", "config", "pages", "transport", "policy", "admin", "web", "node", "bayeux"]),
+    ("client", &["bayeux"]),
+    ("cli", &["client", "server", "config", "pages", "transport", "policy", "admin", "web", "node", "bayeux"]),
 ];
 
 /// Paths of other crates and of std that only some layers may name, outside their unit tests.

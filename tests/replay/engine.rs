@@ -10,9 +10,9 @@ use mirant::bayeux::{
     Time, Took, Transport, Verdict, decode,
 };
 
-use super::services::{self, channel};
 use super::support::deviation::{Change, DEVIATIONS};
 use super::support::fixtures::{Suite, conversations};
+use super::support::services::{self, channel};
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
 use super::support::transcript::{Conversation, Exchange, Millis};
 
@@ -102,7 +102,7 @@ impl EngineAlone {
             }
         }
         let engine = Engine::new(config, ids, Arc::new(PlainNames));
-        services::add(&engine, &conversation.head.services);
+        services::add(&engine, &conversation.head.services).expect("the services are known");
         engine
     }
 
@@ -266,7 +266,7 @@ impl Subject for EngineAlone {
         self.now = now;
         let mut dirty = Dirty::default();
         let message = Message { data: Some(data.into()), ..Message::to(name) };
-        let accepted = self.engine.publish(self.time(), None, &channel(name), message, &mut dirty);
+        let accepted = self.engine.publish(self.time(), None, &channel(name).expect("a channel"), message, &mut dirty);
         if let Some(accepted) = accepted {
             self.engine.commit(self.time(), accepted, None, None, &mut dirty);
         }

@@ -16,7 +16,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use super::services;
+use super::support::services;
 use super::support::transcript::Head;
 
 /// How long the server may take for anything that is not held.
@@ -132,6 +132,6 @@ fn builder(head: &Head, seen: Arc<Seen>) -> Builder {
     let wanted = head.services.clone();
     Builder::new(config).node_setup(move |node| {
         node.engine().add_extension(seen);
-        services::add::<OutletRef>(node.engine(), &wanted);
+        services::add::<OutletRef>(node.engine(), &wanted).expect("the services are known");
     })
 }

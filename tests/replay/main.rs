@@ -3,11 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[cfg(feature = "server")]
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../support/http.rs"]
 mod http;
-#[cfg(feature = "server")]
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../support/websocket.rs"]
 mod websocket;
@@ -16,12 +14,8 @@ mod comparison;
 mod deviations;
 mod engine;
 mod format;
-#[cfg(feature = "server")]
 mod hosted;
-#[cfg(feature = "server")]
 mod line;
 mod playback;
 mod recordings;
-mod services;
-#[cfg(feature = "server")]
 mod sockets;

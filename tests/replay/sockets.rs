@@ -16,10 +16,10 @@ use serde_json::value::RawValue;
 use super::hosted::Hosted;
 use super::http::Request;
 use super::line::{Inbox, TcpLine};
-use super::services::channel;
 use super::support::deviation::DEVIATIONS;
 use super::support::fixtures::{Suite, conversations};
 use super::support::replay::replay;
+use super::support::services::channel;
 use super::support::subject::{Output, Scope, Sent, Subject, Tolerance, Written};
 use super::support::transcript::{Conversation, Exchange, Millis};
 use super::websocket::{Frame, opcode, opening};
@@ -226,7 +226,7 @@ impl Subject for OverSockets {
     }
 
     fn publish(&mut self, _: Millis, name: &str, data: &str) {
-        let (node, name) = (Arc::clone(self.server.node()), channel(name));
+        let (node, name) = (Arc::clone(self.server.node()), channel(name).expect("a channel"));
         let data = RawValue::from_string(data.to_owned()).expect("JSON");
         self.server.run(async move { node.publish(&name, &data).await }).expect("published");
         self.server.settle();

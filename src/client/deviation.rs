@@ -9,25 +9,27 @@ use super::pattern::{Fields, Pattern};
 use super::transcript::{Answer, Body, Conversation, Exchange, Request};
 
 /// What is known of the place where a deviation may apply.
-pub(crate) struct Case<'a> {
+pub struct Case<'a> {
     /// The conversation.
-    pub(crate) conversation: &'a Conversation,
+    pub conversation: &'a Conversation,
     /// The message that is answered.
-    pub(crate) asked: Option<&'a Pattern>,
+    pub asked: Option<&'a Pattern>,
     /// The HTTP request that is answered.
-    pub(crate) request: Option<(&'a Exchange, &'a Request)>,
+    pub request: Option<(&'a Exchange, &'a Request)>,
 }
 
 /// One way in which our server differs.
-pub(crate) struct Deviation {
+#[derive(Clone, Copy)]
+pub struct Deviation {
     /// Its name in `fixtures/deviations.txt`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it changes.
-    pub(crate) change: Change,
+    pub change: Change,
 }
 
 /// What a deviation changes.
-pub(crate) enum Change {
+#[derive(Clone, Copy)]
+pub enum Change {
     /// One expected message; `None` where the deviation does not apply.
     Message(fn(&Case<'_>, &Pattern, &Value) -> Option<Pattern>),
     /// Status and body of an expected answer, given the status that was got; `None` where it does not apply.
@@ -39,13 +41,13 @@ pub(crate) enum Change {
 }
 
 /// Returns those that may apply to a conversation: none to one that was written for our server.
-pub(crate) fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
+pub fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
     static ALL: [Deviation; 8] = DEVIATIONS;
     if conversation.head.is_recorded() { &ALL } else { &[] }
 }
 
 /// All of them.
-pub(crate) const DEVIATIONS: [Deviation; 8] = [
+pub const DEVIATIONS: [Deviation; 8] = [
     Deviation { name: "offered-transports", change: Change::Message(offered_transports) },
     Deviation { name: "session-without-cookie", change: Change::Message(session_without_cookie) },
     Deviation { name: "superseded-by-another-transport", change: Change::Answer(superseded_by_another_transport) },

@@ -18,20 +18,20 @@ use super::transcript::{
 
 /// Why a conversation could not be replayed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// Line of the file.
-    pub(crate) line: Option<usize>,
+    pub line: Option<usize>,
     /// What is wrong.
-    pub(crate) what: String,
+    pub what: String,
     /// What was expected, if something was.
-    pub(crate) expected: Option<String>,
+    pub expected: Option<String>,
     /// What there was, if there was something.
-    pub(crate) got: Option<String>,
+    pub got: Option<String>,
 }
 
 impl Failure {
     /// Returns a failure that is told in one sentence.
-    pub(crate) fn about(line: Option<usize>, what: impl Into<String>) -> Self {
+    pub fn about(line: Option<usize>, what: impl Into<String>) -> Self {
         Self { line, what: what.into(), expected: None, got: None }
     }
 
@@ -66,11 +66,21 @@ impl fmt::Display for Failure {
 /// # Errors
 ///
 /// The first thing that is not as written.
-pub(crate) fn replay<S: Subject>(
+pub fn replay<S: Subject>(conversation: &Conversation, subject: &mut S) -> Result<BTreeSet<&'static str>, Failure> {
+    replay_allowing(conversation, subject, deviations_for(conversation))
+}
+
+/// Plays a conversation as [`replay`] does, with these deviations and no others.
+///
+/// # Errors
+///
+/// The first thing that is not as written.
+pub fn replay_allowing<S: Subject>(
     conversation: &Conversation,
     subject: &mut S,
+    deviations: &[Deviation],
 ) -> Result<BTreeSet<&'static str>, Failure> {
-    let mut run = Run::new(conversation, subject);
+    let mut run = Run::new(conversation, subject, deviations);
     for index in 0..conversation.lines.len() {
         run.play(index)?;
     }
@@ -88,7 +98,7 @@ enum What<'a> {
     Message(&'a Pattern),
     Batch(&'a Pattern),
     Text(&'a str),
-    Close(Option<u16>, &'a str),
+    Close(Option<u16>),
     Cut,
 }
 
@@ -117,12 +127,12 @@ struct Run<'a, S> {
     abandoned: BTreeSet<&'a Exchange>,
     /// Connections that the server may end: the client said goodbye or asked for it, or a request was refused.
     leaving: BTreeSet<&'a str>,
-    deviations: &'static [Deviation],
+    deviations: &'a [Deviation],
     used: BTreeSet<&'static str>,
 }
 
 impl<'a, S: Subject> Run<'a, S> {
-    fn new(conversation: &'a Conversation, subject: &'a mut S) -> Self {
+    fn new(conversation: &'a Conversation, subject: &'a mut S, deviations: &'a [Deviation]) -> Self {
         let tolerance = subject.tolerance();
         let mut run = Self {
             conversation,
@@ -137,7 +147,7 @@ impl<'a, S: Subject> Run<'a, S> {
             holds: holds(conversation),
             abandoned: abandoned(conversation),
             leaving: BTreeSet::new(),
-            deviations: deviations_for(conversation),
+            deviations,
             used: BTreeSet::new(),
         };
         for line in &conversation.lines {
@@ -164,7 +174,7 @@ impl<'a, S: Subject> Run<'a, S> {
                     Frame::Batch(batch) if self.conversation.head.compares_frames => expect(What::Batch(batch)),
                     Frame::Batch(batch) => batch.messages().iter().for_each(|message| expect(What::Message(message))),
                     Frame::Text(text) => expect(What::Text(text)),
-                    Frame::Close(code, reason) if closes => expect(What::Close(*code, reason)),
+                    Frame::Close(code, _) if closes => expect(What::Close(*code)),
                     Frame::Cut if wire => expect(What::Cut),
                     Frame::Close(..) | Frame::Cut => {}
                 }
@@ -445,7 +455,7 @@ impl<'a, S: Subject> Run<'a, S> {
         for (index, (expected, got)) in expected.iter().zip(got).enumerate() {
             let asked = asked.iter().rfind(|message| answers(message, expected));
             let case = Case { conversation: self.conversation, asked, request };
-            compare_message(&case, expected, got, &mut self.bindings, &mut self.used)
+            compare_message(&case, self.deviations, expected, got, &mut self.bindings, &mut self.used)
                 .map_err(|difference| format!("[{index}]{difference}"))?;
         }
         if expected.len() == got.len() {
@@ -493,7 +503,7 @@ impl<'a, S: Subject> Run<'a, S> {
             What::Message(pattern) => {
                 let asked = asked.iter().copied().rfind(|message| answers(message, pattern));
                 let case = Case { conversation: self.conversation, asked, request: None };
-                compare_message(&case, pattern, message, &mut self.bindings, &mut self.used)
+                compare_message(&case, self.deviations, pattern, message, &mut self.bindings, &mut self.used)
                     .map_err(|difference| difference.to_string())
             }
             _ => Err("a message came instead".to_owned()),
@@ -516,7 +526,7 @@ impl<'a, S: Subject> Run<'a, S> {
         let stream = self.streams.get_mut(connection);
         let expected = stream.as_ref().and_then(|stream| stream.front());
         let same = expected.is_some_and(|expected| match (&expected.what, &output.written) {
-            (What::Close(code, _), Written::Close(got, _)) => code == got,
+            (What::Close(code), Written::Close(got, _)) => code == got,
             (What::Cut, Written::Cut) => true,
             _ => false,
         });
@@ -571,6 +581,7 @@ fn may_swap(deviations: &[Deviation], first: &Expected<'_>, second: &Expected<'_
 /// Compares one message, as written or as one or more deviations have it.
 fn compare_message(
     case: &Case<'_>,
+    deviations: &[Deviation],
     expected: &Pattern,
     got: &Value,
     bindings: &mut Bindings,
@@ -579,7 +590,7 @@ fn compare_message(
     let Err(mut difference) = expected.compare(got, bindings) else { return Ok(()) };
     let mut expected = expected.clone();
     let mut names = Vec::new();
-    for deviation in deviations_for(case.conversation) {
+    for deviation in deviations {
         let Change::Message(rewrite) = deviation.change else { continue };
         let Some(ours) = rewrite(case, &expected, got) else { continue };
         expected = ours;

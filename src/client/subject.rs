@@ -6,7 +6,7 @@ use super::transcript::{Exchange, Frame, Headers, Millis};
 
 /// How much of a conversation a subject takes part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// Bayeux messages and the status of their answers, in virtual time.
     Messages,
     /// All that travels over sockets.
@@ -15,13 +15,13 @@ pub(crate) enum Scope {
 
 /// By how much the time of an answer may differ from that written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tolerance {
+pub struct Tolerance {
     /// How much earlier it may come: what the recorded machine and relay took.
-    pub(crate) early: Millis,
+    pub early: Millis,
     /// How much later.
-    pub(crate) late: Millis,
+    pub late: Millis,
     /// How long before the end of a hold a line is played that is to come before it.
-    pub(crate) ahead: Millis,
+    pub ahead: Millis,
 }
 
 impl Default for Tolerance {
@@ -33,7 +33,7 @@ impl Default for Tolerance {
 /// Something that takes the server's part.
 ///
 /// All methods take the time, which never goes backwards. A connection opens with the first request on it.
-pub(crate) trait Subject {
+pub trait Subject {
     /// How much it takes part in; with [`Scope::Messages`] no `OPTIONS` is asked of it, and of close frames only
     /// those that it sends first are expected.
     fn scope(&self) -> Scope;
@@ -79,31 +79,31 @@ pub(crate) trait Subject {
 
 /// An HTTP request as it is to be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sent<'a> {
+pub struct Sent<'a> {
     /// HTTP method, or `UPGRADE`.
-    pub(crate) method: &'a str,
+    pub method: &'a str,
     /// Target, with its query.
-    pub(crate) path: String,
+    pub path: String,
     /// Header lines that matter; the subject adds what HTTP needs.
-    pub(crate) headers: &'a [(String, String)],
+    pub headers: &'a [(String, String)],
     /// Body, empty if there is none.
-    pub(crate) body: String,
+    pub body: String,
 }
 
 /// Something that the subject wrote.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Output {
+pub struct Output {
     /// When.
-    pub(crate) at: Millis,
+    pub at: Millis,
     /// On which connection.
-    pub(crate) connection: String,
+    pub connection: String,
     /// What.
-    pub(crate) written: Written,
+    pub written: Written,
 }
 
 /// What a subject wrote.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Written {
+pub enum Written {
     /// The answer to request `number` of the connection.
     Answer {
         /// Number of the request.

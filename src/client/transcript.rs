@@ -10,57 +10,59 @@ use std::time::Duration;
 use super::pattern::Pattern;
 
 /// Milliseconds since the start of a conversation.
-pub(crate) type Millis = u64;
+pub type Millis = u64;
 
 /// Header lines, in order, names as spelled by the sender.
-pub(crate) type Headers = Vec<(String, String)>;
+pub type Headers = Vec<(String, String)>;
 
 /// A whole file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Conversation {
+pub struct Conversation {
     /// What the lines at the top say.
-    pub(crate) head: Head,
+    pub head: Head,
     /// What happened, in the order of its times.
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
 }
 
 /// The lines at the top of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Head {
+pub struct Head {
     /// `recorded` or `written`, then server, client and transport.
-    pub(crate) origin: Vec<String>,
+    pub origin: Vec<String>,
     /// The capture that it was converted from.
-    pub(crate) source: Option<String>,
+    pub source: Option<String>,
     /// Rules of the notes that it shows.
-    pub(crate) rules: Vec<String>,
+    pub rules: Vec<String>,
+    /// Numbers of the cases that it shows.
+    pub cases: Vec<String>,
     /// What a server must offer to play its part; a runner without it leaves the file out.
-    pub(crate) needs: Vec<String>,
+    pub needs: Vec<String>,
     /// Options of the server, by our names.
-    pub(crate) settings: BTreeMap<String, String>,
+    pub settings: BTreeMap<String, String>,
     /// Service channels that answer: `echo`, `tick`.
-    pub(crate) services: BTreeSet<String>,
+    pub services: BTreeSet<String>,
     /// Whether the client sent no cookie back.
-    pub(crate) without_cookies: bool,
+    pub without_cookies: bool,
     /// Whether WebSocket output is compared frame by frame.
-    pub(crate) compares_frames: bool,
+    pub compares_frames: bool,
     /// Header lines of requests by method and of answers by status, where the line itself has none.
-    pub(crate) headers: BTreeMap<String, Headers>,
+    pub headers: BTreeMap<String, Headers>,
 }
 
 /// One event and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line {
+pub struct Line {
     /// Line of the file, from 1; 0 when it came from no file.
-    pub(crate) number: usize,
+    pub number: usize,
     /// When it happened.
-    pub(crate) at: Millis,
+    pub at: Millis,
     /// What happened.
-    pub(crate) event: Event,
+    pub event: Event,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
+pub enum Event {
     /// The client sent an HTTP request.
     Request(Exchange, Request),
     /// The server answered one.
@@ -75,40 +77,40 @@ pub(crate) enum Event {
 
 /// One HTTP request and its answer: `A.2` is the second on connection `A`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Exchange {
+pub struct Exchange {
     /// The TCP connection.
-    pub(crate) connection: String,
+    pub connection: String,
     /// Number of the request on it, from 1.
-    pub(crate) number: u32,
+    pub number: u32,
 }
 
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Request {
+pub struct Request {
     /// HTTP method, or `UPGRADE` for the opening of a WebSocket.
-    pub(crate) method: String,
+    pub method: String,
     /// Target, with `$body` where a query carries the body.
-    pub(crate) path: String,
+    pub path: String,
     /// Its header lines if they are not those of the head.
-    pub(crate) headers: Option<Headers>,
+    pub headers: Option<Headers>,
     /// What it carries.
-    pub(crate) body: Body,
+    pub body: Body,
 }
 
 /// An HTTP answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Its header lines if they are not those of the head.
-    pub(crate) headers: Option<Headers>,
+    pub headers: Option<Headers>,
     /// What it carries; that of an error status is not written down.
-    pub(crate) body: Body,
+    pub body: Body,
 }
 
 /// The body of a request or an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Body {
+pub enum Body {
     /// None.
     Empty,
     /// JSON.
@@ -121,7 +123,7 @@ pub(crate) enum Body {
 
 /// What travels on a WebSocket.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Frame {
+pub enum Frame {
     /// A text frame with JSON.
     Batch(Pattern),
     /// A text frame with anything else.
@@ -134,7 +136,7 @@ pub(crate) enum Frame {
 
 /// What neither client nor server sent.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Directive {
+pub enum Directive {
     /// The server, or a client that is not recorded, publishes data to a channel.
     Publish(String, Pattern),
     /// The server disconnects the session with this name.
@@ -153,29 +155,70 @@ impl fmt::Display for Exchange {
 
 impl Head {
     /// Whether the conversation was recorded, so that it is evidence and never edited.
-    pub(crate) fn is_recorded(&self) -> bool {
+    pub fn is_recorded(&self) -> bool {
         self.origin.first().is_some_and(|origin| origin == "recorded")
     }
 
     /// Returns an option that is a length of time, in milliseconds.
-    pub(crate) fn millis(&self, option: &str) -> Option<Millis> {
+    pub fn millis(&self, option: &str) -> Option<Millis> {
         self.settings.get(option).and_then(|text| parse_millis(text))
     }
 
     /// Returns an option that is a length of time.
-    pub(crate) fn duration(&self, option: &str) -> Option<Duration> {
+    pub fn duration(&self, option: &str) -> Option<Duration> {
         self.millis(option).map(Duration::from_millis)
+    }
+
+    /// Takes one entry, `key: value`; a line without a colon is a comment.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn read(&mut self, line: &str) -> Result<(), String> {
+        let head = self;
+        let Some((key, value)) = line.split_once(':') else { return Ok(()) };
+        let value = value.trim();
+        let words = || value.split_whitespace().map(str::to_owned);
+        match key {
+            "origin" => head.origin = value.split('|').map(|part| part.trim().to_owned()).collect(),
+            "source" => head.source = Some(value.to_owned()),
+            "rules" => head.rules = words().collect(),
+            "cases" => head.cases = words().collect(),
+            "needs" => head.needs = words().collect(),
+            "services" => head.services = words().collect(),
+            "cookies" if value == "none" => head.without_cookies = true,
+            "frames" if value == "compared" => head.compares_frames = true,
+            "settings" => {
+                for word in words() {
+                    let (option, value) = word.split_once('=').ok_or("a setting is written `name=value`")?;
+                    let is_time = matches!(option, "timeout" | "interval" | "max_interval" | "multi_session_interval");
+                    if is_time && parse_millis(value).is_none() {
+                        return Err(format!("`{value}` is not a length of time like 5s or 1500ms"));
+                    }
+                    head.settings.insert(option.to_owned(), value.to_owned());
+                }
+            }
+            "headers" => {
+                let mut parts = value.split(" | ");
+                let kind = parts.next().unwrap_or_default().trim().to_owned();
+                let headers = parts.map(parse_header).collect::<Result<_, _>>()?;
+                head.headers.insert(kind, headers);
+            }
+            _ if key.contains(' ') => {}
+            _ => return Err(format!("unknown entry `{key}: {value}`")),
+        }
+        Ok(())
     }
 }
 
 impl Conversation {
     /// Returns the header lines of a request, its own or those of the head.
-    pub(crate) fn request_headers<'a>(&'a self, request: &'a Request) -> &'a [(String, String)] {
+    pub fn request_headers<'a>(&'a self, request: &'a Request) -> &'a [(String, String)] {
         self.headers(request.headers.as_ref(), &request.method)
     }
 
     /// Returns the header lines of an answer, its own or those of the head.
-    pub(crate) fn answer_headers<'a>(&'a self, answer: &'a Answer) -> &'a [(String, String)] {
+    pub fn answer_headers<'a>(&'a self, answer: &'a Answer) -> &'a [(String, String)] {
         self.headers(answer.headers.as_ref(), &answer.status.to_string())
     }
 
@@ -188,7 +231,7 @@ impl Conversation {
     /// # Errors
     ///
     /// The first line that is not understood, with its number.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
             reader.read(index + 1, line.trim_end()).map_err(|error| format!("line {}: {error}", index + 1))?;
@@ -223,7 +266,7 @@ struct Reader {
 impl Reader {
     fn read(&mut self, number: usize, line: &str) -> Result<(), String> {
         if let Some(comment) = line.strip_prefix('#') {
-            return if self.in_body { Ok(()) } else { self.head_line(comment.trim()) };
+            return if self.in_body { Ok(()) } else { self.conversation.head.read(comment.trim()) };
         }
         if line.trim().is_empty() {
             return Ok(());
@@ -238,41 +281,6 @@ impl Reader {
             return Err("the times go backwards".to_owned());
         }
         self.conversation.lines.push(Line { number, at, event });
-        Ok(())
-    }
-
-    fn head_line(&mut self, line: &str) -> Result<(), String> {
-        let head = &mut self.conversation.head;
-        let Some((key, value)) = line.split_once(':') else { return Ok(()) };
-        let value = value.trim();
-        let words = || value.split_whitespace().map(str::to_owned);
-        match key {
-            "origin" => head.origin = value.split('|').map(|part| part.trim().to_owned()).collect(),
-            "source" => head.source = Some(value.to_owned()),
-            "rules" => head.rules = words().collect(),
-            "needs" => head.needs = words().collect(),
-            "services" => head.services = words().collect(),
-            "cookies" if value == "none" => head.without_cookies = true,
-            "frames" if value == "compared" => head.compares_frames = true,
-            "settings" => {
-                for word in words() {
-                    let (option, value) = word.split_once('=').ok_or("a setting is written `name=value`")?;
-                    let is_time = matches!(option, "timeout" | "interval" | "max_interval" | "multi_session_interval");
-                    if is_time && parse_millis(value).is_none() {
-                        return Err(format!("`{value}` is not a length of time like 5s or 1500ms"));
-                    }
-                    head.settings.insert(option.to_owned(), value.to_owned());
-                }
-            }
-            "headers" => {
-                let mut parts = value.split(" | ");
-                let kind = parts.next().unwrap_or_default().trim().to_owned();
-                let headers = parts.map(parse_header).collect::<Result<_, _>>()?;
-                head.headers.insert(kind, headers);
-            }
-            _ if key.contains(' ') => {}
-            _ => return Err(format!("unknown entry `{key}: {value}`")),
-        }
         Ok(())
     }
 
@@ -475,6 +483,7 @@ impl fmt::Display for Head {
         entry("origin", self.origin.join(" | "))?;
         entry("source", self.source.clone().unwrap_or_default())?;
         entry("rules", self.rules.join(" "))?;
+        entry("cases", self.cases.join(" "))?;
         entry("needs", self.needs.join(" "))?;
         let settings: Vec<_> = self.settings.iter().map(|(option, value)| format!("{option}={value}")).collect();
         entry("settings", settings.join(" "))?;

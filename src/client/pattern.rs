@@ -11,7 +11,7 @@ use serde_json::{Number, Value};
 
 /// One JSON value of a conversation.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Pattern {
+pub enum Pattern {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -32,25 +32,25 @@ pub(crate) enum Pattern {
 
 /// The members of an object, in the order written.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// Key token (with its quotes) and value.
-    pub(crate) members: Vec<(String, Pattern)>,
+    pub members: Vec<(String, Pattern)>,
     /// Whether the object ended in `…`, so that more members are allowed.
-    pub(crate) open: bool,
+    pub open: bool,
 }
 
 /// What the names of one conversation stand for.
-pub(crate) type Bindings = BTreeMap<String, Value>;
+pub type Bindings = BTreeMap<String, Value>;
 
 /// Where and how a value differs from its pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Difference {
+pub struct Difference {
     /// Path into the value, like `[0].advice.timeout`; empty for the value itself.
-    pub(crate) path: String,
+    pub path: String,
     /// What the pattern asks for.
-    pub(crate) expected: String,
+    pub expected: String,
     /// What was there.
-    pub(crate) got: String,
+    pub got: String,
 }
 
 impl fmt::Display for Difference {
@@ -66,7 +66,7 @@ impl Pattern {
     /// # Errors
     ///
     /// What is wrong and the byte where it was noticed.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (pattern, rest) = Self::parse_prefix(text)?;
         if rest.trim().is_empty() {
             return Ok(pattern);
@@ -79,26 +79,26 @@ impl Pattern {
     /// # Errors
     ///
     /// What is wrong and the byte where it was noticed.
-    pub(crate) fn parse_prefix(text: &str) -> Result<(Self, &str), String> {
+    pub fn parse_prefix(text: &str) -> Result<(Self, &str), String> {
         let mut parser = Parser { text, at: 0 };
         let pattern = parser.value()?;
         Ok((pattern, &text[parser.at..]))
     }
 
     /// Returns the value of a member of an object.
-    pub(crate) fn member(&self, key: &str) -> Option<&Self> {
+    pub fn member(&self, key: &str) -> Option<&Self> {
         let Self::Object(fields) = self else { return None };
         fields.members.iter().find(|(name, _)| unquoted(name) == key).map(|(_, value)| value)
     }
 
     /// Returns the value of a member of an object, for changing it.
-    pub(crate) fn member_mut(&mut self, key: &str) -> Option<&mut Self> {
+    pub fn member_mut(&mut self, key: &str) -> Option<&mut Self> {
         let Self::Object(fields) = self else { return None };
         fields.members.iter_mut().find(|(name, _)| unquoted(name) == key).map(|(_, value)| value)
     }
 
     /// Returns the content of a string.
-    pub(crate) fn as_text(&self) -> Option<String> {
+    pub fn as_text(&self) -> Option<String> {
         match self {
             Self::Text(token) => Some(unquoted(token)),
             _ => None,
@@ -106,7 +106,7 @@ impl Pattern {
     }
 
     /// Returns the value of a whole number that is not negative.
-    pub(crate) fn as_u64(&self) -> Option<u64> {
+    pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(token) => token.parse().ok(),
             _ => None,
@@ -114,12 +114,12 @@ impl Pattern {
     }
 
     /// Whether this is a string with this content.
-    pub(crate) fn is_text(&self, content: &str) -> bool {
+    pub fn is_text(&self, content: &str) -> bool {
         self.as_text().is_some_and(|text| text == content)
     }
 
     /// Returns the messages of a batch: the elements of an array, or the value itself.
-    pub(crate) fn messages(&self) -> &[Self] {
+    pub fn messages(&self) -> &[Self] {
         match self {
             Self::Array(elements) => elements,
             other => std::slice::from_ref(other),
@@ -127,7 +127,7 @@ impl Pattern {
     }
 
     /// Calls `visit` for this value and all values inside it, outermost first.
-    pub(crate) fn walk(&self, visit: &mut impl FnMut(&Self)) {
+    pub fn walk(&self, visit: &mut impl FnMut(&Self)) {
         visit(self);
         match self {
             Self::Array(elements) => elements.iter().for_each(|element| element.walk(visit)),
@@ -137,7 +137,7 @@ impl Pattern {
     }
 
     /// Whether `…` stands anywhere in it, so that it cannot be sent.
-    pub(crate) fn is_partial(&self) -> bool {
+    pub fn is_partial(&self) -> bool {
         let mut partial = false;
         self.walk(&mut |pattern| partial |= matches!(pattern, Self::Any | Self::Object(Fields { open: true, .. })));
         partial
@@ -148,7 +148,7 @@ impl Pattern {
     /// # Errors
     ///
     /// The first name that stands for nothing yet, or `…`.
-    pub(crate) fn resolve(&self, bindings: &Bindings) -> Result<String, String> {
+    pub fn resolve(&self, bindings: &Bindings) -> Result<String, String> {
         if self.is_partial() {
             return Err("…".to_owned());
         }
@@ -173,7 +173,7 @@ impl Pattern {
     /// # Errors
     ///
     /// The first difference.
-    pub(crate) fn compare(&self, got: &Value, bindings: &mut Bindings) -> Result<(), Difference> {
+    pub fn compare(&self, got: &Value, bindings: &mut Bindings) -> Result<(), Difference> {
         let mut trial = bindings.clone();
         self.compare_at(got, &mut trial, &mut String::new())?;
         *bindings = trial;

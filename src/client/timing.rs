@@ -8,23 +8,24 @@ use super::subject::Tolerance;
 use super::transcript::{Body, Conversation, Directive, Event, Exchange, Frame, Line, Millis};
 
 /// A held connect of the recording, and its end by time.
-pub(crate) struct Hold {
+pub struct Hold {
     /// Line of the connect, as index.
-    pub(crate) asked: usize,
+    pub asked: usize,
     /// Line of its reply, as index.
-    pub(crate) answered: usize,
+    pub answered: usize,
     /// For how long it is held.
-    pub(crate) length: Millis,
+    pub length: Millis,
     /// When the connect was delivered in this replay.
-    pub(crate) since: Option<Millis>,
+    pub since: Option<Millis>,
 }
 
 /// Whether a message of the server, as far as it is written down, answers a message of the client.
-pub(crate) fn answers(asked: &Pattern, answer: &Pattern) -> bool {
+pub fn answers(asked: &Pattern, answer: &Pattern) -> bool {
     ["channel", "id"].iter().all(|key| asked.member(key) == answer.member(key))
 }
 
-pub(crate) fn body_pattern(body: &Body) -> Option<&Pattern> {
+/// Returns the JSON of a body, if it is any.
+pub fn body_pattern(body: &Body) -> Option<&Pattern> {
     match body {
         Body::Json(pattern) | Body::Callback(_, pattern) => Some(pattern),
         Body::Empty | Body::Text(_) => None,
@@ -32,7 +33,7 @@ pub(crate) fn body_pattern(body: &Body) -> Option<&Pattern> {
 }
 
 /// Finds the connects that the recorded server held for their full time.
-pub(crate) fn holds(conversation: &Conversation) -> Vec<Hold> {
+pub fn holds(conversation: &Conversation) -> Vec<Hold> {
     let slack = Tolerance::default().late;
     let standard = conversation.head.millis("timeout").unwrap_or(0);
     let mut holds = Vec::new();
@@ -64,7 +65,7 @@ pub(crate) fn holds(conversation: &Conversation) -> Vec<Hold> {
 }
 
 /// Finds the requests that nobody answered before the client ended their connection, shortly after.
-pub(crate) fn abandoned(conversation: &Conversation) -> BTreeSet<&Exchange> {
+pub fn abandoned(conversation: &Conversation) -> BTreeSet<&Exchange> {
     let slack = Tolerance::default().late;
     let mut open: BTreeMap<&Exchange, Millis> = BTreeMap::new();
     let mut abandoned = BTreeSet::new();
@@ -85,7 +86,7 @@ pub(crate) fn abandoned(conversation: &Conversation) -> BTreeSet<&Exchange> {
 }
 
 /// Whether the server itself closed a WebSocket here, and did not only answer the client's close.
-pub(crate) fn is_close_of_the_server(conversation: &Conversation, line: &Line) -> bool {
+pub fn is_close_of_the_server(conversation: &Conversation, line: &Line) -> bool {
     let Event::Received(connection, Frame::Close(..)) = &line.event else { return false };
     let before = conversation.lines.iter().take_while(|earlier| !std::ptr::eq(*earlier, line));
     let by_client =
