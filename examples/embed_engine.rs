@@ -146,7 +146,7 @@ impl Shell {
         // 2. All messages that came together are one exchange. A policy would give each its verdict here.
         let mut dirty = Dirty::default();
         let peer = Peer::on(Transport::WebSocket);
-        let mut exchange = self.engine.begin(peer, number, binding.clone(), messages.len());
+        let mut exchange = self.engine.begin(self.now(), peer, number, binding.clone(), messages.len());
         for message in messages {
             match self.engine.handle(self.now(), &mut exchange, message, &Verdict::granted(), &mut dirty) {
                 Handled::Done => {}

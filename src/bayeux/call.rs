@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::value::RawValue;
 
 use super::engine::{Dirty, Engine};
+use super::extension::Binary;
 use super::ids::SessionId;
 use super::message::Message;
 use super::time::Time;
@@ -44,12 +45,37 @@ impl Call {
         result: Result<&RawValue, &RawValue>,
         dirty: &mut Dirty<T>,
     ) -> bool {
+        let (Ok(data) | Err(data)) = result;
+        self.send(engine, now, result.is_ok(), |answer| answer.with_data(data), dirty)
+    }
+
+    /// Sends bytes as the result, or as the reason why there is none ([BI-3]).
+    ///
+    /// False as for [`answer`](Self::answer).
+    pub fn answer_binary<T: Clone + PartialEq>(
+        &self,
+        engine: &Engine<T>,
+        now: Time,
+        result: Result<&Binary, &Binary>,
+        dirty: &mut Dirty<T>,
+    ) -> bool {
+        let (Ok(binary) | Err(binary)) = result;
+        self.send(engine, now, result.is_ok(), |answer| binary.put_into(answer), dirty)
+    }
+
+    fn send<'a, T: Clone + PartialEq>(
+        &'a self,
+        engine: &Engine<T>,
+        now: Time,
+        successful: bool,
+        fill: impl FnOnce(Message<'a>) -> Message<'a>,
+        dirty: &mut Dirty<T>,
+    ) -> bool {
         if self.is_answered.swap(true, Ordering::Relaxed) {
             return false;
         }
-        let successful = if result.is_ok() { "true" } else { "false" };
-        let (Ok(data) | Err(data)) = result;
-        let mut message = Message::to(&self.channel).with_id(&*self.id).with_data(data);
+        let mut message = fill(Message::to(&self.channel).with_id(&*self.id));
+        let successful = if successful { "true" } else { "false" };
         message.extra.push((Cow::Borrowed("successful"), Cow::Borrowed(successful)));
         engine.deliver(now, None, self.session, message, dirty)
     }

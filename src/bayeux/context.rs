@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::call::Call;
 use super::channel::ChannelName;
 use super::engine::{Dirty, Engine};
+use super::extension::Binary;
 use super::hooks::SessionView;
 use super::ids::SessionId;
 use super::message::Message;
@@ -58,6 +59,11 @@ impl<'a, T: Clone + PartialEq> Context<'a, T> {
     /// Answers a remote call ([SV-3]); false if that came to nothing, as [`Call::answer`] says.
     pub fn answer(&mut self, call: &Call, result: Result<&RawValue, &RawValue>) -> bool {
         call.answer(self.engine, self.now, result, self.dirty)
+    }
+
+    /// Answers a remote call with bytes ([BI-3]); false if that came to nothing, as [`Call::answer`] says.
+    pub fn answer_binary(&mut self, call: &Call, result: Result<&Binary, &Binary>) -> bool {
+        call.answer_binary(self.engine, self.now, result, self.dirty)
     }
 
     /// Publishes from the server; returns how many sessions it was queued for, or `None` if a hook dropped it.

@@ -13,6 +13,7 @@ use super::counters::{Counters, Totals};
 use super::deadlines::Deadlines;
 use super::directory::Directory;
 use super::exchange::{Binding, Exchange, Handled};
+use super::extension::WallClock;
 use super::hash::Seeded;
 use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming};
 use super::ids::{IdSource, SessionId};
@@ -44,6 +45,7 @@ pub struct Engine<T> {
     pub(super) counters: Counters,
     /// When idle channels are looked at next; in the past if there have been none.
     pub(super) next_sweep: Mutex<Time>,
+    pub(super) wall: RwLock<WallClock>,
     extensions: RwLock<Arc<[Arc<dyn Extension>]>>,
     listeners: RwLock<Arc<[Arc<dyn Listener<T>>]>>,
     /// Whether any channel has a listener, so that meta messages need not look for theirs.
@@ -99,6 +101,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             browsers: Browsers::new(hash),
             counters: Counters::default(),
             next_sweep: Mutex::default(),
+            wall: RwLock::default(),
             extensions: RwLock::new(Arc::from([])),
             listeners: RwLock::new(Arc::from([])),
             has_channel_listeners: AtomicBool::new(false),
@@ -191,13 +194,15 @@ impl<T: Clone + PartialEq> Engine<T> {
         Arc::clone(&self.listeners.read())
     }
 
-    /// Begins an exchange of `count` messages from `peer`, for the session that `binding` allows.
+    /// Begins an exchange of `count` messages that have come from `peer`, for the session that `binding` allows.
     ///
     /// `token` is what the session may be written through: the WebSocket connection, or this HTTP request while its
     /// connect is held.
     #[must_use]
-    pub fn begin(&self, peer: Peer, token: T, binding: Binding<T>, count: usize) -> Exchange<T> {
+    pub fn begin(&self, now: Time, peer: Peer, token: T, binding: Binding<T>, count: usize) -> Exchange<T> {
         Exchange {
+            received: now,
+            now,
             peer,
             token,
             count,
@@ -221,6 +226,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         verdict: &Verdict,
         dirty: &mut Dirty<T>,
     ) -> Handled<T> {
+        exchange.now = now;
         let is_handshake = message.channel_text() == HANDSHAKE;
         if is_handshake && exchange.count > 1 {
             return Handled::Fault(super::exchange::Fault::HandshakeInBatch);
@@ -233,15 +239,18 @@ impl<T: Clone + PartialEq> Engine<T> {
         let mut reply = Reply::to(&message);
         if let Err(rejection) = self.validate(&message) {
             reply.refuse(rejection);
-            reply.write(&mut exchange.replies);
-            return Handled::Done;
+            return self.answer(exchange, slot.as_deref(), reply);
         }
+        self.read_extensions(exchange, &mut message, &mut reply);
         if self.extend_incoming(slot.as_deref(), &mut message) == Flow::Drop {
             reply.refuse(Rejection::MessageDeleted);
             return self.answer(exchange, slot.as_deref(), reply);
         }
         if is_handshake {
             return self.handshake(now, exchange, &message, reply, verdict, dirty);
+        }
+        if let Some(slot) = &slot {
+            self.note_activity(now, slot, is_connect, dirty);
         }
         let state = slot.as_ref().map(|slot| slot.session.lock().state);
         let (Some(slot), Some(State::Shaken | State::Connected)) = (slot, state) else {
@@ -334,7 +343,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(slot, *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(now, slot, *held))));
         }
     }
 
@@ -353,12 +362,13 @@ impl<T: Clone + PartialEq> Engine<T> {
             }
             left
         };
-        self.release_replaced(slot, left, carrier, dirty);
+        self.release_replaced(now, slot, left, carrier, dirty);
     }
 
     /// Ends a held connect that a newer one has replaced ([CN-12], [CN-13]).
     pub(super) fn release_replaced(
         &self,
+        now: Time,
         slot: &Slot<T>,
         left: Option<(Box<Held>, Outlet<T>)>,
         carrier: Transport,
@@ -368,15 +378,15 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(slot, *held))
+            Release::Answer(self.render_held(now, slot, *held))
         };
         dirty.releases.push((token, release));
     }
 
     /// Renders the replies withheld with a connect and the connect's own, as an ordinary success.
-    pub(super) fn render_held(&self, to: &Slot<T>, mut held: Held) -> Vec<u8> {
+    pub(super) fn render_held(&self, now: Time, to: &Slot<T>, mut held: Held) -> Vec<u8> {
         let mut out = std::mem::take(&mut held.withheld);
-        if self.extend_reply(Some(to), &mut held.reply) == Flow::Continue {
+        if self.extend_reply(now, Some(to), &mut held.reply) == Flow::Continue {
             held.reply.write(&mut out);
         }
         out
@@ -407,17 +417,18 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// Passes a reply through the server's and then the session's extensions, both in reverse order ([SC-7]).
-    pub(super) fn extend_reply(&self, to: Option<&Slot<T>>, reply: &mut Reply<'_>) -> Flow {
+    pub(super) fn extend_reply(&self, now: Time, to: Option<&Slot<T>>, reply: &mut Reply<'_>) -> Flow {
         // The session may have left the directory: the reply to its disconnect is still its own.
         let own = to.and_then(|slot| slot.session.lock().extensions.clone());
         let server = self.extensions();
         let to = to.map(Slot::view);
-        for extension in server.iter().rev().chain(own.iter().flat_map(|own| own.iter().rev())) {
-            if extension.reply(to, reply) == Flow::Drop {
-                return Flow::Drop;
-            }
+        let pass = |extension: &Arc<dyn Extension>, reply: &mut Reply<'_>| extension.reply(to, reply);
+        if server.iter().rev().any(|extension| pass(extension, reply) == Flow::Drop) {
+            return Flow::Drop;
         }
-        Flow::Continue
+        self.write_extensions(now, reply);
+        let mut own = own.iter().flat_map(|own| own.iter().rev());
+        if own.any(|extension| pass(extension, reply) == Flow::Drop) { Flow::Drop } else { Flow::Continue }
     }
 
     /// Puts a reply at its place in the exchange.
@@ -427,7 +438,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         slot: Option<&Slot<T>>,
         mut reply: Reply<'_>,
     ) -> Handled<T> {
-        if self.extend_reply(slot, &mut reply) == Flow::Continue {
+        if self.extend_reply(exchange.now, slot, &mut reply) == Flow::Continue {
             reply.write(&mut exchange.replies);
         }
         Handled::Done

@@ -15,6 +15,10 @@ use super::time::Time;
 /// An exchange that has begun must be given to [`Engine::finish`](super::Engine::finish) or to
 /// [`Engine::abandon`](super::Engine::abandon): the session it belongs to is not flushed meanwhile.
 pub struct Exchange<T> {
+    /// When it came.
+    pub(super) received: Time,
+    /// When its last call was made.
+    pub(super) now: Time,
     pub(super) peer: Peer,
     /// What the session may be written through: the connection, or this request.
     pub(super) token: T,

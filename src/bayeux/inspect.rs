@@ -155,7 +155,7 @@ mod tests {
         let engine = Engine::new(EngineConfig::default(), Arc::new(Digits(Mutex::new(digits))), Arc::new(PlainNames));
         let (now, mut dirty) = (Time::default(), Dirty::default());
         for _ in beginnings {
-            let mut exchange = engine.begin(Peer::on(Transport::WebSocket), 0, Binding::Open, 1);
+            let mut exchange = engine.begin(now, Peer::on(Transport::WebSocket), 0, Binding::Open, 1);
             engine.handle(now, &mut exchange, Message::to("/meta/handshake"), &Verdict::granted(), &mut dirty);
             engine.finish(now, exchange, &mut Batch::default(), &mut dirty);
         }

@@ -1,5 +1,6 @@
 //! How an exchange finishes, how sessions are flushed, and how time passes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::engine::{DISCONNECT, Dirty, Engine, Release};
 use super::exchange::{Batch, Binding, Exchange, Finished, PendingConnect};
 use super::hooks::{Ended, Flow};
 use super::ids::SessionId;
-use super::message::write_field;
+use super::message::Message;
 use super::peer::{HttpVersion, Transport};
 use super::publication::{Publication, Shared};
 use super::reply::Reply;
@@ -61,6 +62,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         batch: &mut Batch,
         dirty: &mut Dirty<T>,
     ) -> (Finished, Binding<T>) {
+        exchange.now = now;
         let Some(slot) = exchange.opened.take() else {
             batch.replies = exchange.replies;
             return (Finished::Answered, exchange.session);
@@ -114,22 +116,22 @@ impl<T: Clone + PartialEq> Engine<T> {
             // Before any extension is called: a session that is marked and on no list would stay silent.
             dirty.sessions.push(Arc::clone(&slot));
         }
-        self.release_replaced(&slot, left, carrier, dirty);
+        self.release_replaced(now, &slot, left, carrier, dirty);
         if let Fate::Answer(reply, place) = fate {
-            self.insert_reply(&slot, *reply, place, &mut exchange.replies);
+            self.insert_reply(now, &slot, *reply, place, &mut exchange.replies);
         }
         if let Some(mut handshake) = exchange.handshake.take() {
             if let Some(counted) = &mut handshake.handshake {
                 counted.messages = batch.events.len();
             }
-            if self.extend_reply(Some(&slot), &mut handshake) == Flow::Continue {
+            if self.extend_reply(now, Some(&slot), &mut handshake) == Flow::Continue {
                 let mut rendered = Vec::new();
                 handshake.write(&mut rendered);
                 batch.handshake = Some(rendered);
             }
         }
         if let Some(due) = resumed {
-            batch.connect = self.render_held(&slot, *due);
+            batch.connect = self.render_held(now, &slot, *due);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
@@ -176,9 +178,9 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies.
-    fn insert_reply(&self, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
+    fn insert_reply(&self, now: Time, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
         let behind = replies.split_off(place);
-        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
+        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Continue {
             reply.write(replies);
         }
         // What was behind began with its own comma, unless it was the first.
@@ -193,7 +195,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let Some(mut pending) = exchange.connect.take() else { return };
         let config = self.config.transport(exchange.peer.transport);
         pending.reply.advise(slot.session.lock().take_advice(exchange.peer.transport, config));
-        self.insert_reply(slot, pending.reply, pending.place, &mut exchange.replies);
+        self.insert_reply(exchange.now, slot, pending.reply, pending.place, &mut exchange.replies);
     }
 
     /// Begins the flush of a session that was on a dirty list: returns its outlet if there is something to write.
@@ -256,7 +258,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.deadlines.arm(at, slot.id());
         }
         if let Some(held) = due {
-            batch.connect = self.render_held(slot, *held);
+            batch.connect = self.render_held(now, slot, *held);
         }
         Took::Batch
     }
@@ -318,11 +320,20 @@ impl<T: Clone + PartialEq> Engine<T> {
         {
             let mut session = slot.session.lock();
             if session.held.is_some() || session.open > 0 {
-                session.queue.push(disconnect_message());
+                session.queue.push(self.disconnect_message(now));
             }
         }
         self.end(now, &slot, Ended::Disconnected, dirty);
         true
+    }
+
+    /// The message that tells a client the server has ended its session; it has no `id` ([DC-4]).
+    fn disconnect_message(&self, now: Time) -> Shared {
+        let channel = ChannelName::parse(DISCONNECT).expect("a meta channel is a channel");
+        let mut message = Message::default();
+        message.extra.push((Cow::Borrowed("successful"), Cow::Borrowed("true")));
+        self.stamp(now, &mut message);
+        Arc::new(Publication::freeze(&message, DISCONNECT, &channel, false))
     }
 
     /// Lets time pass: ends held connects and silent sessions, sends lazy publications, sweeps channels.
@@ -535,11 +546,4 @@ impl<T: Clone + PartialEq> Session<T> {
         };
         held.reply.advise(advice);
     }
-}
-
-/// The message that tells a client the server has ended its session; it has no `id` ([DC-4]).
-fn disconnect_message() -> Shared {
-    let channel = ChannelName::parse(DISCONNECT).expect("a meta channel is a channel");
-    let write = |out: &mut Vec<u8>| write_field("successful", "true", out);
-    Arc::new(Publication::from_object(&channel, DISCONNECT, false, write))
 }

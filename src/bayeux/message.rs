@@ -1,6 +1,7 @@
 //! [`Message`]: one decoded envelope; `data`, `ext` and unknown fields stay the JSON text that was sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
@@ -107,6 +108,38 @@ impl<'a> Message<'a> {
             write_field(name, value, out);
         }
     }
+}
+
+/// Returns one entry of an `ext` that is an object.
+pub(super) fn ext_entry<'e>(ext: &'e str, name: &str) -> Option<&'e RawValue> {
+    let mut entries: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(ext).ok()?;
+    entries.remove(name)
+}
+
+/// Writes an `ext` with one entry set; the others stay as they are. What is no object counts for nothing.
+pub(super) fn ext_with(ext: Option<&Json<'_>>, name: &str, value: &str) -> String {
+    write_ext(ext, name, Some(value))
+}
+
+/// Writes an `ext` without one entry.
+pub(super) fn ext_without(ext: Option<&Json<'_>>, name: &str) -> String {
+    write_ext(ext, name, None)
+}
+
+fn write_ext(ext: Option<&Json<'_>>, name: &str, value: Option<&str>) -> String {
+    let entries: BTreeMap<Cow<'_, str>, &RawValue> =
+        ext.and_then(|ext| serde_json::from_str(ext).ok()).unwrap_or_default();
+    let others = entries.iter().filter(|(known, _)| *known != name).map(|(known, value)| (&**known, value.get()));
+    let mut out = Vec::new();
+    for (name, value) in others.chain(value.map(|value| (name, value))) {
+        write_field(name, value, &mut out);
+    }
+    match out.first_mut() {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
+    String::from_utf8(out).expect("JSON text is UTF-8")
 }
 
 /// Appends `,"name":value`.

@@ -59,7 +59,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             .listeners
             .iter()
             .any(|listener| listener.message(&mut context, channel.name(), &message) == Flow::Drop)
-            || (is_broadcast && self.extend_broadcast(Some(slot.id()), &mut message) == Flow::Drop);
+            || (is_broadcast && self.extend_broadcast(now, Some(slot.id()), &mut message) == Flow::Drop);
         if dropped {
             reply.refuse(Rejection::MessageDeleted);
             return self.answer(exchange, Some(slot), reply);
@@ -68,7 +68,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             return self.answer(exchange, Some(slot), reply);
         }
         let mut rendered = Vec::new();
-        if self.extend_reply(Some(slot), &mut reply) == Flow::Continue {
+        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Continue {
             reply.write(&mut rendered);
         }
         let publication = Publication::freeze(&message, message.channel_text(), channel.name(), plan.lazy);
@@ -118,12 +118,13 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// Passes a broadcast through the server's outgoing extensions, once for all subscribers.
-    fn extend_broadcast(&self, from: Option<SessionId>, message: &mut Message<'_>) -> Flow {
+    fn extend_broadcast(&self, now: Time, from: Option<SessionId>, message: &mut Message<'_>) -> Flow {
         for extension in self.extensions().iter().rev() {
             if extension.outgoing(from, None, message) == Flow::Drop {
                 return Flow::Drop;
             }
         }
+        self.stamp(now, message);
         Flow::Continue
     }
 
@@ -150,7 +151,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let dropped =
             plan.listeners.iter().any(|listener| listener.message(&mut context, channel, &message) == Flow::Drop);
         let from = sender.map(|sender| sender.id);
-        if dropped || self.extend_broadcast(from, &mut message) == Flow::Drop {
+        if dropped || self.extend_broadcast(now, from, &mut message) == Flow::Drop {
             return None;
         }
         let publication = Publication::freeze(&message, channel.as_str(), channel, plan.lazy);
@@ -242,7 +243,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let Some(slot) = self.sessions.get(to) else { return false };
         let Ok(name) = ChannelName::parse(message.channel_text()) else { return false };
         message.client = Client::Absent;
-        if self.extend_broadcast(from, &mut message) == Flow::Drop {
+        if self.extend_broadcast(now, from, &mut message) == Flow::Drop {
             return false;
         }
         let lazy = self.channels.get(name.as_str()).is_some_and(|channel| channel.options().lazy);
@@ -275,6 +276,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let before = session.dropped;
         let lazy_time = lazy_time.unwrap_or(self.config.transport(transport).max_lazy_timeout);
+        self.note_delivery(now, &mut session);
         let enqueued = session.enqueue(now, publication, lazy_time, self.config.transport(transport));
         if session.dropped > before {
             self.counters.dropped.add(session.dropped - before);

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::advice::Advice;
+use super::extension::{Question, TIMESTAMP, json_text};
 use super::ids::SessionId;
-use super::message::{Json, Message, write_field, write_string};
+use super::message::{Json, Message, ext_with, write_field, write_string};
 use super::peer::Transport;
 use super::rejection::Rejection;
 
@@ -28,8 +29,12 @@ pub struct Reply<'a> {
     pub advice: Option<ReplyAdvice>,
     /// `ext`, JSON text of an object.
     pub ext: Option<String>,
+    /// `timestamp`: when it left.
+    pub timestamp: Option<String>,
     /// What only the reply to a handshake has.
     pub handshake: Option<Box<Handshake>>,
+    /// What the message asked about clocks, until it is answered ([TS-1]).
+    pub(super) question: Option<Box<Question>>,
 }
 
 /// The `advice` of a reply.
@@ -64,7 +69,9 @@ impl<'a> Reply<'a> {
             error: None,
             advice: None,
             ext: None,
+            timestamp: None,
             handshake: None,
+            question: None,
         }
     }
 
@@ -72,6 +79,12 @@ impl<'a> Reply<'a> {
     pub fn refuse(&mut self, rejection: Rejection) {
         self.successful = false;
         self.error = Some(rejection);
+    }
+
+    /// Sets one entry of `ext`, JSON text; the others stay as they are.
+    pub fn put_ext(&mut self, name: &str, value: &str) {
+        let ext = self.ext.take().map(Cow::Owned);
+        self.ext = Some(ext_with(ext.as_ref(), name, value));
     }
 
     /// Sets the engine's advice.
@@ -92,7 +105,9 @@ impl<'a> Reply<'a> {
             error: self.error,
             advice: self.advice,
             ext: self.ext,
+            timestamp: self.timestamp,
             handshake: self.handshake,
+            question: self.question,
         }
     }
 
@@ -131,6 +146,9 @@ impl<'a> Reply<'a> {
         }
         if let Some(ext) = &self.ext {
             write_field("ext", ext, out);
+        }
+        if let Some(timestamp) = &self.timestamp {
+            write_field(TIMESTAMP, &json_text(timestamp), out);
         }
         out.push(b'}');
     }

@@ -154,6 +154,8 @@ pub(super) struct Session<T> {
     /// When the session ends unless it connects.
     expires: Option<Time>,
     last_seen: Time,
+    /// When there last was a message that shows that the session is in use ([AC-1], [AC-2]).
+    pub(super) active: Time,
     /// How long the session may be silent while a connect is in progress.
     max_processing: Option<Duration>,
     /// The earliest entry this session has among the deadlines.
@@ -199,6 +201,7 @@ impl<T> Session<T> {
             lazy_due: false,
             expires: None,
             last_seen: now,
+            active: now,
             max_processing: config.max_processing,
             armed: None,
             is_local: transport == Transport::Local,

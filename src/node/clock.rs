@@ -1,8 +1,12 @@
-//! [`Clock`]: the one place that reads the time for the engine.
+//! [`Clock`] and [`Calendar`]: the one place that reads the time for the engine.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::bayeux::Time;
+use crate::bayeux::extension::ZoneOffset;
 
 /// Counts from the Unix epoch at start with the monotonic clock, so that it never goes backwards and its readings
 /// still mean something to people.
@@ -26,5 +30,53 @@ impl Clock {
     pub fn now(&self) -> Time {
         let elapsed = self.epoch + self.started.elapsed();
         Time::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What people's clocks and calendars show, which may be set back and forth.
+#[derive(Clone, Debug)]
+pub(super) struct Calendar {
+    zone: TimeZone,
+}
+
+impl Calendar {
+    /// Takes the zone of this name, or that of the machine.
+    pub(super) fn new(zone: Option<&str>) -> Self {
+        let found = match zone {
+            None => TimeZone::try_system(),
+            Some(name) => TimeZone::get(name),
+        };
+        let zone = found.unwrap_or_else(|error| {
+            tracing::warn!(zone, %error, "time zone not known: timestamps are in UTC");
+            TimeZone::UTC
+        });
+        Self { zone }
+    }
+
+    /// Reads the milliseconds since the Unix epoch, and what the zone has to do with UTC then.
+    pub(super) fn read(&self) -> (u64, ZoneOffset) {
+        let now = SystemTime::now();
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let offset = Timestamp::try_from(now).map_or_else(
+            |_| ZoneOffset::default(),
+            |instant| {
+                let info = self.zone.to_offset_info(instant);
+                ZoneOffset { seconds: info.offset().seconds(), abbreviation: info.abbreviation().to_owned() }
+            },
+        );
+        (u64::try_from(millis).unwrap_or(u64::MAX), offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_found_by_its_name() {
+        let (millis, offset) = Calendar::new(Some("UTC")).read();
+        assert!(millis > 1_700_000_000_000, "{millis}");
+        assert_eq!(offset, ZoneOffset::default());
+        assert_eq!(Calendar::new(Some("Nowhere/Atlantis")).read().1, ZoneOffset::default());
     }
 }

@@ -43,7 +43,7 @@ impl Node {
         messages: Vec<Message<'_>>,
         pending: &'p mut Pending,
     ) -> Result<Incoming<'p>, Fault> {
-        let exchange = Box::new(self.engine.begin(peer.clone(), outlet, binding, messages.len()));
+        let exchange = Box::new(self.engine.begin(self.now(), peer.clone(), outlet, binding, messages.len()));
         let mut incoming = Incoming { node: Arc::clone(self), exchange: Some(exchange), pending };
         for message in messages {
             let verdict = incoming.meanwhile(self.verdict(&peer, &message)).await;

@@ -29,6 +29,8 @@ use crate::bayeux::{
     config::EngineConfig,
 };
 
+use clock::Calendar;
+
 pub use clock::Clock;
 pub use flush::{Flushed, Outlet, OutletRef, Pending};
 pub use health::Health;
@@ -93,6 +95,7 @@ impl Node {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start_with(config: EngineConfig, policy: Arc<dyn Policy>, naming: Arc<dyn Naming>) -> Arc<Self> {
+        let calendar = Calendar::new(config.extensions.timestamp_zone.as_deref());
         let node = Arc::new(Self {
             engine: Engine::new(config, Arc::new(SystemRandom), naming),
             policy,
@@ -100,12 +103,14 @@ impl Node {
             tasks: Tasks::new(),
             health: Mutex::new(Health::Starting),
         });
+        node.read_calendar(&calendar);
         let ticking = Arc::downgrade(&node);
         node.tasks.spawn("clock", async move {
             let mut tick = tokio::time::interval(TICK);
             loop {
                 tick.tick().await;
                 let Some(node) = ticking.upgrade() else { return };
+                node.read_calendar(&calendar);
                 let mut pending = node.pending();
                 // A listener that panics must not stop the time of everybody else.
                 if catch_unwind(AssertUnwindSafe(|| node.engine.fire(node.now(), pending.dirty()))).is_err() {
@@ -115,6 +120,12 @@ impl Node {
             }
         });
         node
+    }
+
+    /// Tells the engine what the system's clock shows; it may have been set since the last time.
+    fn read_calendar(&self, calendar: &Calendar) {
+        let (unix_millis, zone) = calendar.read();
+        self.engine.set_wall_clock(self.now(), unix_millis, zone);
     }
 
     /// The engine.

@@ -216,7 +216,7 @@ fn a_request_that_is_given_up_leaves_the_session_as_if_it_had_been_answered() {
     let peer = mirant::bayeux::Peer::on(Transport::LongPolling);
     world.act(|engine, now, dirty| {
         let token = super::world::Token::Request(99, 0);
-        let mut exchange = engine.begin(peer, token, mirant::bayeux::Binding::Open, 1);
+        let mut exchange = engine.begin(now, peer, token, mirant::bayeux::Binding::Open, 1);
         let messages = mirant::bayeux::decode(&message, &engine.config().limits).unwrap();
         for message in messages {
             engine.handle(now, &mut exchange, message, &Verdict::granted(), dirty);

@@ -11,6 +11,7 @@ mod browsers;
 mod connect;
 mod disconnect;
 mod envelope;
+mod extensions;
 mod handshake;
 mod hooks;
 mod lazy;

@@ -84,7 +84,7 @@ impl Shell {
         let text = messages.to_string();
         let messages = decode(&text, &self.engine.config().limits).unwrap();
         let mut dirty = Dirty::default();
-        let mut exchange = self.engine.begin(Peer::on(transport), token, binding.clone(), messages.len());
+        let mut exchange = self.engine.begin(self.now(), Peer::on(transport), token, binding.clone(), messages.len());
         for message in messages {
             match self.engine.handle(self.now(), &mut exchange, message, &Verdict::granted(), &mut dirty) {
                 Handled::Done => {}

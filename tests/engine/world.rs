@@ -306,7 +306,7 @@ impl Inner {
             return token;
         }
         let mut dirty = Dirty::default();
-        let mut exchange = self.engine.begin(peer.clone(), token, binding, messages.len());
+        let mut exchange = self.engine.begin(self.time(), peer.clone(), token, binding, messages.len());
         for message in messages {
             let verdict = (self.policy.borrow())(&peer, &message);
             match self.engine.handle(self.time(), &mut exchange, message, &verdict, &mut dirty) {

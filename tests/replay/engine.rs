@@ -18,7 +18,7 @@ use super::support::transcript::{Conversation, Exchange, Millis};
 
 #[test]
 fn the_engine_answers_as_recorded() {
-    let report = Suite::load(&conversations()).offering(&[]).replay(EngineAlone::for_conversation);
+    let report = Suite::load(&conversations()).offering(&["timesync", "binary"]).replay(EngineAlone::for_conversation);
     report.check();
     if std::env::var_os("REPLAY").is_some() {
         return;
@@ -124,7 +124,7 @@ impl EngineAlone {
         // The name of a browser is in its cookie; one conversation is one browser.
         let browser = (!self.conversation.head.without_cookies).then(|| "browser".into());
         let peer = Peer { browser, ..Peer::on(transport) };
-        let mut exchange = self.engine.begin(peer, token.clone(), binding, messages.len());
+        let mut exchange = self.engine.begin(now, peer, token.clone(), binding, messages.len());
         for message in messages {
             match self.engine.handle(now, &mut exchange, message, &Verdict::granted(), &mut dirty) {
                 Handled::Done => {}

@@ -30,7 +30,7 @@ const LONGEST: Millis = 10_000;
 #[test]
 fn the_server_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&[])
+        .offering(&["timesync", "binary"])
         .not_longer_than(LONGEST)
         .replay_together(OverSockets::for_conversation);
     report.check();

@@ -10,6 +10,7 @@ mod connect;
 mod disconnect;
 mod duplicates;
 mod envelope;
+mod extensions;
 mod handshake;
 mod http;
 mod lifecycle;
