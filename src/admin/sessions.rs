@@ -35,6 +35,7 @@ struct Row<'a> {
     subscription_count: usize,
     queued_messages: usize,
     queued_bytes: usize,
+    unacknowledged_messages: usize,
 }
 
 /// One session alone.
@@ -141,6 +142,7 @@ fn row<'a>(report: &SessionReport, mounts: &'a [String]) -> Row<'a> {
         subscription_count: report.subscriptions.len(),
         queued_messages: report.queued_messages,
         queued_bytes: report.queued_bytes,
+        unacknowledged_messages: report.unacknowledged_messages,
     }
 }
 

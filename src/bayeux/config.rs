@@ -70,9 +70,9 @@ pub struct TransportConfig {
     pub max_lazy_timeout: Duration,
     /// Whether messages travel only with connect replies.
     pub meta_connect_deliver_only: bool,
-    /// Most messages that may wait for one session.
+    /// Most messages that may wait for one session, those not yet acknowledged included.
     pub max_queue: usize,
-    /// Most bytes of messages that may wait for one session.
+    /// Most bytes of messages that may wait for one session, those not yet acknowledged included.
     pub max_queue_bytes: usize,
     /// What happens to a session whose queue is full.
     pub queue_overflow: QueueOverflow,

@@ -14,6 +14,7 @@ use super::deadlines::Deadlines;
 use super::directory::Directory;
 use super::exchange::{Binding, Exchange, Handled};
 use super::extension::WallClock;
+use super::extension::acknowledge;
 use super::hash::Seeded;
 use super::hooks::{Authorizer, ChannelListener, Extension, Flow, Listener, Naming};
 use super::ids::{IdSource, SessionId};
@@ -343,7 +344,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         drop(session);
         if let (Some(held), Outlet::Once(token)) = (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(now, slot, *held))));
+            dirty.releases.push((token, Release::Answer(self.render_held(now, slot, *held, None))));
         }
     }
 
@@ -378,15 +379,19 @@ impl<T: Clone + PartialEq> Engine<T> {
         let release = if held.carrier == carrier {
             Release::Status(self.config.transport(carrier).duplicate_meta_connect_http_response_code)
         } else {
-            Release::Answer(self.render_held(now, slot, *held))
+            Release::Answer(self.render_held(now, slot, *held, None))
         };
         dirty.releases.push((token, release));
     }
 
-    /// Renders the replies withheld with a connect and the connect's own, as an ordinary success.
-    pub(super) fn render_held(&self, now: Time, to: &Slot<T>, mut held: Held) -> Vec<u8> {
+    /// Renders the replies withheld with a connect and the connect's own, as an ordinary success; `batch` is the number
+    /// of what leaves with it.
+    pub(super) fn render_held(&self, now: Time, to: &Slot<T>, mut held: Held, batch: Option<u64>) -> Vec<u8> {
         let mut out = std::mem::take(&mut held.withheld);
         if self.extend_reply(now, Some(to), &mut held.reply) == Flow::Continue {
+            if to.acknowledges() {
+                acknowledge::mark(&mut held.reply, batch);
+            }
             held.reply.write(&mut out);
         }
         out
@@ -438,7 +443,22 @@ impl<T: Clone + PartialEq> Engine<T> {
         slot: Option<&Slot<T>>,
         mut reply: Reply<'_>,
     ) -> Handled<T> {
+        let channel = reply.channel.as_deref().unwrap_or_default();
+        let mut acknowledges = false;
+        if let (ChannelKind::Meta, Some(opened)) = (kind_of(channel), &exchange.opened) {
+            if channel == CONNECT && opened.session.lock().connect_only {
+                // Publications travel with any reply to a connect, so also with a refusal.
+                let opened = Arc::clone(opened);
+                self.answer_pending_connect(exchange, &opened);
+                exchange.refuse_connect(reply);
+                return Handled::Done;
+            }
+            acknowledges = opened.acknowledges();
+        }
         if self.extend_reply(exchange.now, slot, &mut reply) == Flow::Continue {
+            if acknowledges {
+                acknowledge::mark(&mut reply, None);
+            }
             reply.write(&mut exchange.replies);
         }
         Handled::Done

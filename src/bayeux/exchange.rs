@@ -35,6 +35,14 @@ pub struct Exchange<T> {
     pub(super) connect: Option<PendingConnect>,
 }
 
+impl<T> Exchange<T> {
+    /// Leaves a connect that was refused to be answered when the exchange is finished.
+    pub(super) fn refuse_connect(&mut self, reply: Reply<'_>) {
+        let place = self.replies.len();
+        self.connect = Some(PendingConnect { reply: reply.into_owned(), hold: None, place });
+    }
+}
+
 /// Which session the messages of an exchange may use.
 #[derive(Debug)]
 pub enum Binding<T> {
@@ -56,13 +64,20 @@ impl<T> Clone for Binding<T> {
     }
 }
 
-/// A connect that was accepted and is either held or answered with the exchange.
+/// A connect that is either held or answered with the exchange; a refused one is not held.
 pub(super) struct PendingConnect {
     pub(super) reply: Reply<'static>,
     /// When to answer it if it is held; `None` if it may not be held.
     pub(super) hold: Option<Time>,
     /// Where its reply belongs among the replies if it is answered at once.
     pub(super) place: usize,
+}
+
+impl PendingConnect {
+    /// Whether it was not refused.
+    pub(super) const fn is_accepted(&self) -> bool {
+        self.reply.successful
+    }
 }
 
 /// What [`Engine::handle`](super::Engine::handle) made of a message.

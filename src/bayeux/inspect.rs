@@ -20,10 +20,12 @@ pub struct SessionReport {
     pub is_held: bool,
     /// Its subscriptions, by the names the client used, sorted.
     pub subscriptions: Vec<ChannelName>,
-    /// Publications that wait for it.
+    /// Publications that wait for it, or for being acknowledged.
     pub queued_messages: usize,
     /// Bytes of those publications.
     pub queued_bytes: usize,
+    /// How many of them have been sent and not yet acknowledged.
+    pub unacknowledged_messages: usize,
     /// Publications that were dropped because its queue was full.
     pub dropped_messages: u64,
     /// Its own `timeout`, if it has one.
@@ -114,6 +116,7 @@ fn report<T>(slot: &Slot<T>) -> SessionReport {
         subscriptions: session.subscription_names(),
         queued_messages: session.queue.len(),
         queued_bytes: session.queue.bytes(),
+        unacknowledged_messages: session.queue.unacknowledged(),
         dropped_messages: session.dropped,
         timeout: session.timeout,
     }

@@ -10,6 +10,7 @@ use super::channel::ChannelName;
 use super::config::TransportConfig;
 use super::engine::{DISCONNECT, Dirty, Engine, Release};
 use super::exchange::{Batch, Binding, Exchange, Finished, PendingConnect};
+use super::extension::acknowledge;
 use super::hooks::{Ended, Flow};
 use super::ids::SessionId;
 use super::message::Message;
@@ -76,7 +77,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         session.open -= 1;
         let has_moved = !carrier.is_http() && session.is_alive() && !session.streams_to(&exchange.token);
         // Two connects that were handled at the same time have not seen each other.
-        let replaces = pending.is_some() && (carrier.is_http() || has_moved);
+        let replaces = pending.as_ref().is_some_and(PendingConnect::is_accepted) && (carrier.is_http() || has_moved);
         let left = if replaces { session.leave_held() } else { None };
         let fate = match pending {
             None => Fate::None,
@@ -88,23 +89,24 @@ impl<T: Clone + PartialEq> Engine<T> {
         if batch.starts_expiry {
             session.start_expiry(now, config);
         }
+        let resumed = if carrier.is_http() { None } else { session.resumed(config) };
         let travels = match carrier {
             // A local session is flushed like any other, or its handler would run here and there at once.
             Transport::Local => false,
             // Its events go where it is now; only the replies are owed here.
             _ if has_moved && !held => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
-            // A session that has ended has no other connect to wait for ([DC-1], [DC-6]).
-            _ => !session.connect_only || answers_connect || !session.is_alive(),
+            _ => !session.connect_only || answers_connect || resumed.is_some(),
         };
+        let mut number = None;
         if travels && !(held && carrier.is_http()) {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a
             // connect reply, and responses, have a size that clients can take.
             let bounded = carrier.is_http() || session.connect_only;
-            session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
-            batch.together = session.connect_only && answers_connect;
+            number = session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
+            let numbers_handshake = answers_handshake && number.is_some() && !batch.events.is_empty();
+            batch.together = session.connect_only && (answers_connect || numbers_handshake);
         }
-        let resumed = if carrier.is_http() { None } else { session.resumed(config) };
         // What is queued during a handshake waits for the first connect, which a local session does not send ([HS-8]).
         let marked = (!answers_handshake || slot.is_local()) && session.mark_dirty();
         let at = session.rearm();
@@ -118,20 +120,23 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         self.release_replaced(now, &slot, left, carrier, dirty);
         if let Fate::Answer(reply, place) = fate {
-            self.insert_reply(now, &slot, *reply, place, &mut exchange.replies);
+            self.insert_reply(now, &slot, *reply, number, place, &mut exchange.replies);
         }
         if let Some(mut handshake) = exchange.handshake.take() {
             if let Some(counted) = &mut handshake.handshake {
                 counted.messages = batch.events.len();
             }
             if self.extend_reply(now, Some(&slot), &mut handshake) == Flow::Continue {
+                if slot.acknowledges() {
+                    acknowledge::confirm(&mut handshake, number);
+                }
                 let mut rendered = Vec::new();
                 handshake.write(&mut rendered);
                 batch.handshake = Some(rendered);
             }
         }
         if let Some(due) = resumed {
-            batch.connect = self.render_held(now, &slot, *due);
+            batch.connect = self.render_held(now, &slot, *due, number);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
@@ -177,10 +182,22 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
     }
 
-    /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies.
-    fn insert_reply(&self, now: Time, slot: &Slot<T>, mut reply: Reply<'static>, place: usize, replies: &mut Vec<u8>) {
+    /// Renders the reply of a connect that is answered with its exchange, at its place among the other replies; `batch`
+    /// is the number of what leaves with it.
+    fn insert_reply(
+        &self,
+        now: Time,
+        slot: &Slot<T>,
+        mut reply: Reply<'static>,
+        batch: Option<u64>,
+        place: usize,
+        replies: &mut Vec<u8>,
+    ) {
         let behind = replies.split_off(place);
         if self.extend_reply(now, Some(slot), &mut reply) == Flow::Continue {
+            if slot.acknowledges() {
+                acknowledge::mark(&mut reply, batch);
+            }
             reply.write(replies);
         }
         // What was behind began with its own comma, unless it was the first.
@@ -194,8 +211,11 @@ impl<T: Clone + PartialEq> Engine<T> {
     pub(super) fn answer_pending_connect(&self, exchange: &mut Exchange<T>, slot: &Slot<T>) {
         let Some(mut pending) = exchange.connect.take() else { return };
         let config = self.config.transport(exchange.peer.transport);
-        pending.reply.advise(slot.session.lock().take_advice(exchange.peer.transport, config));
-        self.insert_reply(exchange.now, slot, pending.reply, pending.place, &mut exchange.replies);
+        if pending.is_accepted() {
+            pending.reply.advise(slot.session.lock().take_advice(exchange.peer.transport, config));
+        }
+        // It has no number: whether publications leave with it is decided only when the exchange is finished.
+        self.insert_reply(exchange.now, slot, pending.reply, None, pending.place, &mut exchange.replies);
     }
 
     /// Begins the flush of a session that was on a dirty list: returns its outlet if there is something to write.
@@ -232,10 +252,10 @@ impl<T: Clone + PartialEq> Engine<T> {
             _ => Transport::WebSocket,
         };
         let config = self.config.transport(carrier);
-        session.take(config.max_batch_bytes, &mut batch.events);
+        let number = session.take(config.max_batch_bytes, &mut batch.events);
         let due = if is_once || session.connect_only {
             session.held.take()
-        } else if session.queue.is_empty() {
+        } else if !session.queue.has_unsent() {
             session.held.take_if(|held| held.resume.is_some())
         } else {
             // Events come first, and there are more.
@@ -258,7 +278,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.deadlines.arm(at, slot.id());
         }
         if let Some(held) = due {
-            batch.connect = self.render_held(now, slot, *held);
+            batch.connect = self.render_held(now, slot, *held, number);
         }
         Took::Batch
     }
@@ -320,7 +340,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         {
             let mut session = slot.session.lock();
             if session.held.is_some() || session.open > 0 {
-                session.queue.push(self.disconnect_message(now));
+                session.queue.push(self.disconnect_message(now, slot.acknowledges()));
             }
         }
         self.end(now, &slot, Ended::Disconnected, dirty);
@@ -328,9 +348,10 @@ impl<T: Clone + PartialEq> Engine<T> {
     }
 
     /// The message that tells a client the server has ended its session; it has no `id` ([DC-4]).
-    fn disconnect_message(&self, now: Time) -> Shared {
+    fn disconnect_message(&self, now: Time, acknowledges: bool) -> Shared {
         let channel = ChannelName::parse(DISCONNECT).expect("a meta channel is a channel");
-        let mut message = Message::default();
+        let ext = acknowledges.then_some(Cow::Borrowed("{}"));
+        let mut message = Message { ext, ..Message::default() };
         message.extra.push((Cow::Borrowed("successful"), Cow::Borrowed("true")));
         self.stamp(now, &mut message);
         Arc::new(Publication::freeze(&message, DISCONNECT, &channel, false))
@@ -465,7 +486,11 @@ impl<T: Clone + PartialEq> Session<T> {
         config: &TransportConfig,
     ) -> Fate {
         let carrier = exchange.peer.transport;
+        let is_accepted = pending.is_accepted();
         let PendingConnect { mut reply, hold, place } = pending;
+        if !is_accepted {
+            return Fate::Answer(Box::new(reply), place);
+        }
         let has_prompt = !self.is_open() && self.has_prompt();
         let must_answer = !self.is_alive() || (has_prompt && (carrier.is_http() || self.connect_only));
         let mut held = None;

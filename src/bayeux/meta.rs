@@ -11,9 +11,11 @@ use super::channel::{ChannelKind, ChannelName};
 use super::context::Context;
 use super::engine::{CONNECT, DISCONNECT, Dirty, Engine, SUBSCRIBE, UNSUBSCRIBE, is_protocol_channel};
 use super::exchange::{Binding, Exchange, Fault, Handled, PendingConnect};
+use super::extension::acknowledge;
 use super::hooks::{Ended, Flow, Operation, SessionView};
 use super::ids::SessionId;
 use super::message::Message;
+use super::peer::Transport;
 use super::rejection::{BY_LIMIT, BY_POLICY, Reason, Rejection};
 use super::reply::{Handshake, Reply, ReplyAdvice};
 use super::session::{Outlet, Resume, Session, Slot, State};
@@ -71,6 +73,10 @@ impl<T: Clone + PartialEq> Engine<T> {
         let view = SessionView { id: SessionId::from_random(self.ids.random()), mount: exchange.peer.mount, transport };
         let mut session = Session::new(now, transport, config, self.config.broadcast_to_publisher);
         session.open = 1;
+        // A local session sends no connects that could acknowledge anything.
+        if self.config.extensions.ack && transport != Transport::Local && acknowledge::is_wanted(message) {
+            session.start_acknowledging();
+        }
         if !transport.is_http() {
             session.outlet = Outlet::Stream(exchange.token.clone());
         }
@@ -162,6 +168,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             Ok(advice) => advice,
             Err(fault) => return Handled::Fault(fault),
         };
+        let acknowledged = if slot.acknowledges() { acknowledge::acknowledged(message) } else { None };
         self.answer_pending_connect(exchange, slot);
         let carrier = exchange.peer.transport;
         let config = self.config.transport(carrier);
@@ -172,6 +179,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         session.stop_expiry(now);
         let own = session.timeout.unwrap_or(config.timeout);
         let mut timeout = own;
+        let asks_for_timeout = advice.as_ref().is_some_and(|advice| advice.timeout.is_some());
         session.client_interval = None;
         if let Some(advice) = advice {
             // The client may have lost what it was told ([CN-8]).
@@ -179,6 +187,11 @@ impl<T: Clone + PartialEq> Engine<T> {
             session.client_interval = ClientAdvice::millis(advice.interval, limits.max_advice_interval);
             let asked = ClientAdvice::millis(advice.timeout, limits.max_advice_timeout.max(own));
             timeout = asked.unwrap_or(own);
+        }
+        if acknowledged.is_some_and(|number| session.acknowledge(number)) && !asks_for_timeout {
+            // As if the client had asked to be answered at once, advice and all ([AK-7]).
+            timeout = Duration::ZERO;
+            session.advised = None;
         }
         drop(session);
         let may_be_held = was_connected && !timeout.is_zero() && (exchange.count == 1 || !carrier.is_http());

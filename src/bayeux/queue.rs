@@ -7,18 +7,54 @@ use super::publication::Shared;
 /// Entries a drained queue keeps room for; a queue that once was longer gives the rest back in [`OutboundQueue::shrink`].
 const CAPACITY_AT_REST: usize = 8;
 
+/// Largest number of a batch: what JavaScript can count to.
+const BATCH_MAX: u64 = (1 << 53) - 1;
+
 /// One FIFO of shared publications with its size in messages and bytes.
+///
+/// Where the client acknowledges, entries stay at the head after they have left, until a number that covers them comes
+/// back ([AK-5]). They count against the limits like those that have not left.
 #[derive(Debug, Default)]
 pub(super) struct OutboundQueue {
     entries: VecDeque<Shared>,
     bytes: usize,
-    /// How many entries may not wait for other traffic.
+    /// How many entries have not left and may not wait for other traffic.
     prompt: usize,
+    /// What a client that acknowledges has been sent; boxed, because most do not.
+    sent: Option<Box<Sent>>,
+}
+
+/// The entries at the head of a queue that have left and are not acknowledged.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The number of the last batch.
+    last: u64,
+    /// How many entries.
+    count: usize,
+    /// The batch in which so many of them left first, oldest first. Each batch since then has carried them too, so any
+    /// number from there on acknowledges them.
+    batches: VecDeque<(u64, usize)>,
 }
 
 impl OutboundQueue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// From now on entries stay until they are acknowledged.
+    pub(super) fn keep_until_acknowledged(&mut self) {
+        self.sent.get_or_insert_default();
+    }
+
+    /// Whether entries stay until they are acknowledged.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Whether anything has not left yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.entries.len() > self.unacknowledged()
+    }
+
+    /// How many entries have left and are not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.sent.as_ref().map_or(0, |sent| sent.count)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -29,7 +65,7 @@ impl OutboundQueue {
         self.bytes
     }
 
-    /// Whether something waits that is not lazy.
+    /// Whether something that is not lazy has not left yet.
     pub(super) fn has_prompt(&self) -> bool {
         self.prompt > 0
     }
@@ -49,20 +85,60 @@ impl OutboundQueue {
     pub(super) fn pop(&mut self) -> Option<Shared> {
         let publication = self.entries.pop_front()?;
         self.bytes -= publication.size();
-        self.prompt -= usize::from(!publication.is_lazy());
+        let was_unsent = self.sent.as_mut().is_none_or(|sent| !sent.remove_oldest());
+        self.prompt -= usize::from(was_unsent && !publication.is_lazy());
         Some(publication)
     }
 
     /// Moves the oldest publications to `out` until the next one would pass `bytes_max`; at least one moves.
-    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) {
-        let mut taken = 0;
-        while let Some(next) = self.entries.front() {
-            taken += next.size();
-            if taken > bytes_max && !out.is_empty() {
-                return;
-            }
-            out.extend(self.pop());
+    ///
+    /// Where the client acknowledges, they are copied and stay, those that it has not acknowledged since the last time
+    /// among them; the number of this batch is returned.
+    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) -> Option<u64> {
+        let count = self.fitting(bytes_max);
+        if self.is_acknowledged() {
+            out.extend(self.entries.range(..count).cloned());
+            return self.number(count);
         }
+        out.extend((0..count).map_while(|_| self.pop()));
+        None
+    }
+
+    /// How many of the oldest entries fit into a batch.
+    fn fitting(&self, bytes_max: usize) -> usize {
+        let mut bytes = 0;
+        let fits = |next: &&Shared| {
+            let is_first = bytes == 0;
+            bytes += next.size();
+            is_first || bytes <= bytes_max
+        };
+        self.entries.iter().take_while(fits).count()
+    }
+
+    /// Numbers a batch of the oldest `count` entries. What was sent before and is not among them counts as unsent again:
+    /// whoever acknowledges this batch has not seen it in there ([AK-8]).
+    fn number(&mut self, count: usize) -> Option<u64> {
+        let sent = self.sent.as_mut()?;
+        sent.last = BATCH_MAX.min(sent.last + 1);
+        let number = sent.last;
+        let (changed, leaves) = if count < sent.count { (count..sent.count, false) } else { (sent.count..count, true) };
+        let prompt = self.entries.range(changed.clone()).filter(|publication| !publication.is_lazy()).count();
+        if leaves {
+            self.prompt -= prompt;
+            sent.add(number, changed.len());
+        } else {
+            self.prompt += prompt;
+            sent.forget_newest(changed.len());
+        }
+        Some(number)
+    }
+
+    /// Drops what the client has received in the batch `number` and before. A number that was never given empties the
+    /// queue, as it does in CometD.
+    pub(super) fn acknowledge(&mut self, number: u64) {
+        let Some(sent) = &mut self.sent else { return };
+        let covered = if number > sent.last { self.entries.len() } else { sent.covered_by(number) };
+        (0..covered).for_each(|_| drop(self.pop()));
     }
 
     /// Puts publications that could not be written back at the head, in their order.
@@ -73,8 +149,10 @@ impl OutboundQueue {
         }
     }
 
+    /// Drops everything; the numbers of batches go on.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        let sent = self.sent.take().map(|sent| Box::new(Sent { last: sent.last, ..Sent::default() }));
+        *self = Self { sent, ..Self::default() };
     }
 
     /// Gives memory of a past burst back.
@@ -82,11 +160,53 @@ impl OutboundQueue {
         if self.entries.is_empty() && self.entries.capacity() > CAPACITY_AT_REST {
             self.entries = VecDeque::new();
         }
+        if let Some(sent) = self.sent.as_mut().filter(|sent| sent.batches.is_empty()) {
+            sent.batches = VecDeque::new();
+        }
     }
 
     fn count_in(&mut self, publication: &Shared) {
         self.bytes += publication.size();
         self.prompt += usize::from(!publication.is_lazy());
+    }
+}
+
+impl Sent {
+    /// So many more entries have left in the batch `number`.
+    fn add(&mut self, number: u64, count: usize) {
+        if count > 0 {
+            self.count += count;
+            self.batches.push_back((number, count));
+        }
+    }
+
+    /// How many entries a client has that acknowledges `number`.
+    fn covered_by(&self, number: u64) -> usize {
+        self.batches.iter().take_while(|(batch, _)| *batch <= number).map(|(_, count)| count).sum()
+    }
+
+    /// Forgets the oldest entry; false if there is none.
+    fn remove_oldest(&mut self) -> bool {
+        let Some((_, count)) = self.batches.front_mut() else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.batches.pop_front();
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// Forgets that the newest `count` entries have left.
+    fn forget_newest(&mut self, mut count: usize) {
+        self.count -= count;
+        while let Some((_, newest)) = self.batches.back_mut() {
+            if *newest > count {
+                *newest -= count;
+                return;
+            }
+            count -= *newest;
+            self.batches.pop_back();
+        }
     }
 }
 
@@ -119,6 +239,85 @@ mod tests {
         queue.put_back(out.into_iter());
         assert_eq!(drain(&mut queue, usize::MAX), b"abcd");
         assert_eq!((queue.bytes(), queue.has_prompt()), (0, false));
+    }
+
+    /// A queue of a client that acknowledges.
+    fn acknowledged(data: &[u8]) -> OutboundQueue {
+        let mut queue = OutboundQueue::default();
+        queue.keep_until_acknowledged();
+        data.iter().for_each(|data| queue.push(publication(*data, false)));
+        queue
+    }
+
+    /// [AK-5] [AK-6]
+    #[test]
+    fn what_is_sent_stays_until_its_number_or_a_later_one_comes_back() {
+        let mut queue = acknowledged(b"ab");
+        assert_eq!(drain(&mut queue, usize::MAX), b"ab");
+        assert!(!queue.has_unsent() && !queue.has_prompt());
+        queue.push(publication(b'c', true));
+        queue.push(publication(b'd', false));
+        assert!(queue.has_unsent() && queue.has_prompt());
+        assert_eq!((queue.unacknowledged(), queue.len(), queue.bytes()), (2, 4, 4 * 21));
+        assert_eq!(drain(&mut queue, usize::MAX), b"abcd");
+        queue.acknowledge(1);
+        assert_eq!((queue.unacknowledged(), queue.len(), queue.bytes()), (2, 2, 2 * 21));
+        queue.acknowledge(0);
+        assert_eq!(drain(&mut queue, usize::MAX), b"cd");
+        // Batch 2 had the two, and so had every batch since.
+        queue.acknowledge(2);
+        assert_eq!((queue.unacknowledged(), queue.len(), queue.bytes()), (0, 0, 0));
+        assert_eq!(queue.take(usize::MAX, &mut Vec::new()), Some(4));
+    }
+
+    /// [AK-8]
+    #[test]
+    fn what_a_smaller_batch_leaves_out_is_unsent_again() {
+        let mut queue = acknowledged(b"ab");
+        assert_eq!(drain(&mut queue, usize::MAX), b"ab");
+        queue.push(publication(b'c', false));
+        assert_eq!(drain(&mut queue, usize::MAX), b"abc");
+        assert_eq!(drain(&mut queue, 42), b"ab");
+        assert!(queue.has_prompt());
+        assert_eq!(drain(&mut queue, 1), b"a");
+        queue.acknowledge(4);
+        assert_eq!(drain(&mut queue, 42), b"bc");
+        assert!(!queue.has_unsent() && !queue.has_prompt());
+        queue.acknowledge(4);
+        assert_eq!(queue.unacknowledged(), 2);
+        queue.acknowledge(5);
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+
+    /// [AK-9]
+    #[test]
+    fn a_number_that_was_never_given_empties_the_queue() {
+        let mut queue = acknowledged(b"ab");
+        assert_eq!(drain(&mut queue, 21), b"a");
+        queue.acknowledge(99);
+        assert!(queue.len() == 0 && !queue.has_prompt());
+        assert_eq!(queue.take(usize::MAX, &mut Vec::new()), Some(2));
+    }
+
+    #[test]
+    fn the_oldest_may_be_dropped_whether_it_has_left_or_not() {
+        let mut queue = acknowledged(b"abc");
+        assert_eq!(drain(&mut queue, 42), b"ab");
+        (0..3).for_each(|_| drop(queue.pop()));
+        assert!(!queue.has_unsent() && !queue.has_prompt() && queue.pop().is_none());
+        queue.push(publication(b'd', false));
+        queue.acknowledge(1);
+        assert_eq!(drain(&mut queue, 42), b"d");
+        queue.clear();
+        assert_eq!(queue.take(42, &mut Vec::new()), Some(3), "numbers never go back");
+    }
+
+    #[test]
+    fn numbers_end_where_javascript_stops_counting() {
+        let mut queue = acknowledged(b"");
+        queue.sent.as_mut().unwrap().last = BATCH_MAX - 1;
+        assert_eq!(queue.take(42, &mut Vec::new()), Some(9_007_199_254_740_991));
+        assert_eq!(queue.take(42, &mut Vec::new()), Some(9_007_199_254_740_991));
     }
 
     #[test]

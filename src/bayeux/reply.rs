@@ -94,6 +94,11 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Makes sure that it has `ext`.
+    pub(super) fn ensure_ext(&mut self) {
+        self.ext.get_or_insert_with(|| "{}".to_owned());
+    }
+
     /// Returns the reply without borrowing from the message.
     #[must_use]
     pub fn into_owned(self) -> Reply<'static> {

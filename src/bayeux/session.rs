@@ -32,12 +32,15 @@ use super::time::Time;
 /// A session as connections, channels and queues refer to it.
 pub struct Slot<T> {
     view: SessionView,
+    /// Whether the client acknowledges what it receives ([AK-1]).
+    acknowledges: bool,
     pub(super) session: Mutex<Session<T>>,
 }
 
 impl<T> Slot<T> {
     pub(super) fn new(view: SessionView, session: Session<T>) -> Self {
-        Self { view, session: Mutex::new(session) }
+        let acknowledges = session.queue.is_acknowledged();
+        Self { view, acknowledges, session: Mutex::new(session) }
     }
 
     /// Its id.
@@ -50,6 +53,10 @@ impl<T> Slot<T> {
     #[must_use]
     pub const fn view(&self) -> &SessionView {
         &self.view
+    }
+
+    pub(super) const fn acknowledges(&self) -> bool {
+        self.acknowledges
     }
 
     pub(super) const fn is_local(&self) -> bool {
@@ -227,7 +234,7 @@ impl<T> Session<T> {
 
     /// Whether something waits that need not wait for other traffic.
     pub(super) fn has_prompt(&self) -> bool {
-        self.queue.has_prompt() || (self.lazy_due && !self.queue.is_empty())
+        self.queue.has_prompt() || (self.lazy_due && self.queue.has_unsent())
     }
 
     /// Whether deliveries are collected at the moment.
@@ -286,23 +293,44 @@ impl<T> Session<T> {
         self.rearm().map_or(Enqueued::Queued, Enqueued::QueuedUntil)
     }
 
-    /// Moves what waits to `out`, at most `bytes_max`, except a single larger publication.
-    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) {
-        self.queue.take(bytes_max, out);
-        if self.queue.is_empty() {
+    /// Moves what waits to `out`, at most `bytes_max`, except a single larger publication; returns the number of the
+    /// batch if the client acknowledges it.
+    pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) -> Option<u64> {
+        let number = self.queue.take(bytes_max, out);
+        // A rest has been overtaken by nothing but a size limit, so it goes with the next flush.
+        self.settle_lazy();
+        number
+    }
+
+    /// Lets lazy messages go with the next flush if there are any, and forgets their timer if not.
+    fn settle_lazy(&mut self) {
+        self.lazy_due = self.queue.has_unsent();
+        if !self.lazy_due {
             self.lazy_at = None;
-            self.lazy_due = false;
-        } else {
-            // The rest has been overtaken by nothing but a size limit, so it goes with the next flush.
-            self.lazy_due = true;
         }
+    }
+
+    /// From now on publications travel with connect replies only and stay until they are acknowledged ([AK-1], [AK-2]).
+    pub(super) fn start_acknowledging(&mut self) {
+        self.connect_only = true;
+        self.queue.keep_until_acknowledged();
+    }
+
+    /// Drops what the client acknowledges; true if it has to get the rest again at once, and would wait else ([AK-7]).
+    pub(super) fn acknowledge(&mut self, number: u64) -> bool {
+        self.queue.acknowledge(number);
+        if !self.queue.has_unsent() {
+            self.settle_lazy();
+        }
+        self.queue.unacknowledged() > 0 && !self.has_prompt()
     }
 
     /// Puts publications that were taken and not written back at the head of the queue.
     ///
-    /// A session that has ended takes them only while an answer that they belong before is still owed.
+    /// A session that has ended takes them only while an answer that they belong before is still owed. Those that a
+    /// client acknowledges have never left the queue, and it asks for them again.
     pub(super) fn put_back(&mut self, publications: Vec<Shared>) {
-        if self.is_alive() || self.held.is_some() {
+        if !self.queue.is_acknowledged() && (self.is_alive() || self.held.is_some()) {
             self.lazy_due |= !publications.is_empty();
             self.queue.put_back(publications.into_iter());
         }
@@ -406,7 +434,7 @@ impl<T> Session<T> {
     pub(super) fn elapse(&mut self, now: Time) {
         if self.lazy_at.is_some_and(|at| at <= now) {
             self.lazy_at = None;
-            self.lazy_due = !self.queue.is_empty();
+            self.lazy_due = self.queue.has_unsent();
         }
         if let Some(held) = &mut self.held
             && held.deadline <= now

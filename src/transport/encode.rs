@@ -11,14 +11,14 @@ const ASCII_ONLY_ABOVE: usize = 16 * 1024;
 ///
 /// `messages_per_frame` of one sends the frames that publications already are; zero puts all events into one frame.
 pub(super) fn frames(batch: &Batch, messages_per_frame: usize, out: &mut Vec<u8>) {
-    if let Some(handshake) = &batch.handshake {
-        array(&[handshake], out);
-    }
     if batch.together {
         let mut payload = Vec::new();
         batch.write_array(&mut payload);
         encode_text(out, &payload);
         return;
+    }
+    if let Some(handshake) = &batch.handshake {
+        array(&[handshake], out);
     }
     if messages_per_frame == 1 {
         for event in &batch.events {

@@ -129,7 +129,7 @@ fn a_session_ended_while_it_is_served_hears_of_it_before_the_reply() {
     });
     let carl = shy.websocket().connected();
     carl.send(json!({"channel": "/service/kick", "id": "1"}));
-    assert_eq!(carl.received(), [goodbye(), kicked], "no connect is to come that could carry it");
+    assert_eq!(carl.received(), [kicked], "no connect is there that could carry it");
 }
 
 /// [CN-11] [DC-7]

@@ -7,6 +7,7 @@
 mod client;
 mod world;
 
+mod acknowledge;
 mod browsers;
 mod connect;
 mod disconnect;

@@ -236,7 +236,7 @@ fn on_long_polling_they_wait_for_a_connect_too() {
 
 /// [WS-9] [DC-1] [DC-2]
 #[test]
-fn at_the_end_nothing_waits_for_a_connect_any_more() {
+fn at_the_end_publications_leave_with_a_connect_reply_or_not_at_all() {
     let world = World::with(|config| config.websocket.meta_connect_deliver_only = true);
     let ann = world.websocket().subscribed("/a");
     ann.hold();
@@ -247,7 +247,16 @@ fn at_the_end_nothing_waits_for_a_connect_any_more() {
     let bob = world.websocket().subscribed("/a");
     world.publish("/a", &json!(1));
     bob.disconnect();
-    assert_eq!(bob.heard(), [1]);
+    assert_eq!(bob.heard(), [0; 0]);
+
+    let carl = world.websocket().subscribed("/a");
+    world.publish("/a", &json!(2));
+    carl.send(json!([{"channel": "/meta/disconnect", "id": "1"}, {"channel": "/meta/connect", "id": "2"}]));
+    let frames = carl.frames();
+    assert_eq!(
+        (frames.len(), &frames[0][0]["data"], &frames[0][2]["error"]),
+        (1, &json!(2), &json!("402::session_unknown"))
+    );
 }
 
 /// [WS-9] [LZ-2]

@@ -8,6 +8,8 @@
 //!
 //! Start reading at the functions below, which the engine calls; each extension has a file.
 
+pub(super) mod acknowledge;
+
 mod activity;
 mod binary;
 mod timestamp;
