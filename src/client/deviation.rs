@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::pattern::{Fields, Pattern};
+use super::together::together;
 use super::transcript::{Answer, Body, Conversation, Exchange, Request};
 
 /// What is known of the place where a deviation may apply.
@@ -38,25 +39,40 @@ pub enum Change {
     Header(fn(&str, &str, Option<&str>) -> bool),
     /// The order of two messages that follow one another on a WebSocket: whether it may be the other one.
     Order(fn(&Pattern, &Pattern) -> bool),
+    /// What client and server say, because what the client says next depends on it; `None` where it does not apply.
+    Whole(fn(&Conversation) -> Option<Conversation>),
 }
 
 /// Returns those that may apply to a conversation: none to one that was written for our server.
 pub fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
-    static ALL: [Deviation; 8] = DEVIATIONS;
+    static ALL: [Deviation; 9] = DEVIATIONS;
     if conversation.head.is_recorded() { &ALL } else { &[] }
 }
 
 /// All of them.
-pub const DEVIATIONS: [Deviation; 8] = [
+pub const DEVIATIONS: [Deviation; 9] = [
     Deviation { name: "offered-transports", change: Change::Message(offered_transports) },
     Deviation { name: "session-without-cookie", change: Change::Message(session_without_cookie) },
     Deviation { name: "superseded-by-another-transport", change: Change::Answer(superseded_by_another_transport) },
     Deviation { name: "upgrade-below-the-mount", change: Change::Answer(upgrade_below_the_mount) },
     Deviation { name: "disconnect-order", change: Change::Order(disconnect_order) },
+    Deviation { name: "one-request-together", change: Change::Whole(together) },
     Deviation { name: "content-type", change: Change::Header(content_type) },
     Deviation { name: "no-compression", change: Change::Header(no_compression) },
     Deviation { name: "preflight", change: Change::Header(preflight) },
 ];
+
+/// Rewrites a conversation as a whole where that has to be done before it is played; also returns by which deviations.
+pub fn as_our_server_has_it(conversation: Conversation) -> (Conversation, Vec<&'static str>) {
+    let mut names = Vec::new();
+    let rewritten = deviations_for(&conversation).iter().fold(conversation, |conversation, deviation| {
+        let Change::Whole(rewrite) = deviation.change else { return conversation };
+        let rewritten = rewrite(&conversation);
+        names.extend(rewritten.is_some().then_some(deviation.name));
+        rewritten.unwrap_or(conversation)
+    });
+    (rewritten, names)
+}
 
 /// The list of transports in a handshake reply is part of the recorded one, in its order.
 fn offered_transports(_: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {

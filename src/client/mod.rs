@@ -16,4 +16,5 @@ pub mod replay;
 pub mod services;
 pub mod subject;
 pub mod timing;
+pub mod together;
 pub mod transcript;

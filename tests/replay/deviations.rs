@@ -1,6 +1,7 @@
 //! What may differ from a recording, and what may not although it looks alike.
 
 use super::playback::Playback;
+use super::support::deviation::as_our_server_has_it;
 use super::support::replay::replay;
 use super::support::subject::Scope;
 use super::support::transcript::Conversation;
@@ -118,4 +119,53 @@ fn header_lines_are_compared_by_what_they_mean() {
     assert!(outcome(allowed, "Access-Control-Allow-Headers: content-type").is_err());
     let origin = "Access-Control-Allow-Origin: http://a";
     assert!(outcome(origin, "Access-Control-Allow-Origin: *").is_err() && outcome(origin, origin).is_ok());
+}
+
+/// A conversation of a client that acknowledges on a WebSocket.
+fn acknowledging(lines: &str) -> Conversation {
+    let head = "# origin: recorded | test\n# needs: ack\n";
+    Conversation::parse(&format!("{head}@0 > A.1 UPGRADE /cometd\n@0 < A.1 101\n{lines}")).expect("well-formed")
+}
+
+#[test]
+fn what_one_request_publishes_may_come_in_one_batch() {
+    let event = |data: u8| format!("< A [{{\"channel\":\"/a\",\"data\":{data}}}]\n");
+    let reply = |id: &str, ack: &str| {
+        format!(
+            "< A [{{\"channel\":\"/meta/connect\",\"id\":\"{id}\",\"successful\":true,\"ext\":{{\"ack\":{ack}}}}}]\n"
+        )
+    };
+    let connect = |id: &str, ack: &str| {
+        format!("> A [{{\"channel\":\"/meta/connect\",\"id\":\"{id}\",\"ext\":{{\"ack\":{ack}}}}}]\n")
+    };
+    let held = format!("@1 {}", connect("1", "0"));
+    let publish = "@5 > A [{\"channel\":\"/service/x\",\"id\":\"p\"}]\n";
+    let published = "< A [{\"channel\":\"/service/x\",\"id\":\"p\",\"successful\":true}]\n";
+    let recorded = |rest: &str| {
+        let first = format!("@6 {}@6 {}@7 {published}", event(1), reply("1", "$one"));
+        format!("{held}{publish}{first}@8 {}{rest}", connect("2", "$one"))
+    };
+    let (two, three) = (event(2), event(3));
+    let rest = format!("@9 {two}@9 {three}@9 {}@10 {}", reply("2", "$two"), connect("3", "$two"));
+    let ours = format!(
+        "{held}{publish}@6 {published}@6 {}@7 {two}@7 {three}@7 {}@10 {}",
+        event(1),
+        reply("1", "$one"),
+        connect("3", "$one")
+    );
+    let plain = |conversation: &Conversation| {
+        conversation.lines.iter().map(|line| (line.at, line.event.clone())).collect::<Vec<_>>()
+    };
+    let rewritten = |lines: &str| as_our_server_has_it(acknowledging(lines));
+    let (conversation, used) = rewritten(&recorded(&rest));
+    assert_eq!((plain(&conversation), used), (plain(&acknowledging(&ours)), vec!["one-request-together"]));
+    // What comes later, or for another reason, is no rest.
+    let later = recorded(&format!("@900 {two}@900 {}", reply("2", "$two")));
+    let meanwhile = recorded(&format!("@9 ! publish /a 2\n@9 {two}@9 {}", reply("2", "$two")));
+    let nothing = recorded(&format!("@9 {}", reply("2", "$two")));
+    for lines in [later, meanwhile, nothing] {
+        let kept = acknowledging(&lines).lines.len();
+        assert_eq!(rewritten(&lines).0.lines.len(), kept, "{lines}");
+    }
+    assert_eq!(rewritten(&ours).1.len(), 0);
 }

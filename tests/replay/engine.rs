@@ -18,7 +18,10 @@ use super::support::transcript::{Conversation, Exchange, Millis};
 
 #[test]
 fn the_engine_answers_as_recorded() {
-    let report = Suite::load(&conversations()).offering(&["timesync", "binary"]).replay(EngineAlone::for_conversation);
+    let report = Suite::load(&conversations())
+        .offering(&["ack", "timesync", "binary"])
+        .as_our_server_has_it()
+        .replay(EngineAlone::for_conversation);
     report.check();
     if std::env::var_os("REPLAY").is_some() {
         return;

@@ -30,7 +30,8 @@ const LONGEST: Millis = 10_000;
 #[test]
 fn the_server_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["timesync", "binary"])
+        .offering(&["ack", "timesync", "binary"])
+        .as_our_server_has_it()
         .not_longer_than(LONGEST)
         .replay_together(OverSockets::for_conversation);
     report.check();

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::deviation::as_our_server_has_it;
 use super::replay::{Failure, replay};
 use super::subject::Subject;
 use super::transcript::{Conversation, Millis};
@@ -70,6 +71,18 @@ impl Suite {
         self.conversations = ready;
         let left_out: Vec<(String, Conversation)> = left_out;
         self.report.left_out.extend(left_out.into_iter().map(|(name, file)| (name, lacks(&file))));
+        self
+    }
+
+    /// Rewrites the conversations in which our server makes the client go on otherwise.
+    pub(crate) fn as_our_server_has_it(mut self) -> Self {
+        for (name, conversation) in &mut self.conversations {
+            let (rewritten, deviations) = as_our_server_has_it(std::mem::take(conversation));
+            *conversation = rewritten;
+            for deviation in deviations {
+                self.report.deviations.entry(deviation).or_default().insert(name.clone());
+            }
+        }
         self
     }
 
