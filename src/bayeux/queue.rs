@@ -7,6 +7,10 @@ use super::publication::Shared;
 /// Entries a drained queue keeps room for; a queue that once was longer gives the rest back in [`OutboundQueue::shrink`].
 const CAPACITY_AT_REST: usize = 8;
 
+/// Batches remembered for one client that acknowledges none of them, 1 KiB; whoever acknowledges an older one gets all
+/// since then again.
+const BATCHES_MAX: usize = 64;
+
 /// Largest number of a batch: what JavaScript can count to.
 const BATCH_MAX: u64 = (1 << 53) - 1;
 
@@ -24,16 +28,20 @@ pub(super) struct OutboundQueue {
     sent: Option<Box<Sent>>,
 }
 
-/// The entries at the head of a queue that have left and are not acknowledged.
+/// What a client has been sent that acknowledges it.
+///
+/// Each batch begins at the head of the queue, so that its number stands for everything up to where it ended.
 #[derive(Debug, Default)]
 struct Sent {
     /// The number of the last batch.
     last: u64,
-    /// How many entries.
+    /// How many entries at the head the last batch carried.
     count: usize,
-    /// The batch in which so many of them left first, oldest first. Each batch since then has carried them too, so any
-    /// number from there on acknowledges them.
-    batches: VecDeque<(u64, usize)>,
+    /// How many entries have left the queue for good.
+    removed: u64,
+    /// Batches and where they ended, counted in entries since the beginning, oldest first. One that ended where the
+    /// batch before did is left out.
+    ends: VecDeque<(u64, u64)>,
 }
 
 impl OutboundQueue {
@@ -115,30 +123,26 @@ impl OutboundQueue {
         self.entries.iter().take_while(fits).count()
     }
 
-    /// Numbers a batch of the oldest `count` entries. What was sent before and is not among them counts as unsent again:
-    /// whoever acknowledges this batch has not seen it in there ([AK-8]).
+    /// Numbers a batch of the oldest `count` entries. What the batch before carried and this one does not counts as unsent
+    /// again: whoever acknowledges this one has not seen it in there ([AK-8]).
     fn number(&mut self, count: usize) -> Option<u64> {
         let sent = self.sent.as_mut()?;
-        sent.last = BATCH_MAX.min(sent.last + 1);
-        let number = sent.last;
-        let (changed, leaves) = if count < sent.count { (count..sent.count, false) } else { (sent.count..count, true) };
-        let prompt = self.entries.range(changed.clone()).filter(|publication| !publication.is_lazy()).count();
-        if leaves {
+        let (from, to) = (sent.count.min(count), sent.count.max(count));
+        let prompt = self.entries.range(from..to).filter(|publication| !publication.is_lazy()).count();
+        if count > sent.count {
             self.prompt -= prompt;
-            sent.add(number, changed.len());
         } else {
             self.prompt += prompt;
-            sent.forget_newest(changed.len());
         }
-        Some(number)
+        Some(sent.add(count))
     }
 
     /// Drops what the client has received in the batch `number` and before. A number that was never given empties the
     /// queue, as it does in CometD.
     pub(super) fn acknowledge(&mut self, number: u64) {
         let Some(sent) = &mut self.sent else { return };
-        let covered = if number > sent.last { self.entries.len() } else { sent.covered_by(number) };
-        (0..covered).for_each(|_| drop(self.pop()));
+        let received = if number > sent.last { self.entries.len() } else { sent.acknowledge(number) };
+        (0..received).for_each(|_| drop(self.pop()));
     }
 
     /// Puts publications that could not be written back at the head, in their order.
@@ -160,8 +164,8 @@ impl OutboundQueue {
         if self.entries.is_empty() && self.entries.capacity() > CAPACITY_AT_REST {
             self.entries = VecDeque::new();
         }
-        if let Some(sent) = self.sent.as_mut().filter(|sent| sent.batches.is_empty()) {
-            sent.batches = VecDeque::new();
+        if let Some(sent) = self.sent.as_mut().filter(|sent| sent.ends.is_empty()) {
+            sent.ends = VecDeque::new();
         }
     }
 
@@ -172,41 +176,36 @@ impl OutboundQueue {
 }
 
 impl Sent {
-    /// So many more entries have left in the batch `number`.
-    fn add(&mut self, number: u64, count: usize) {
-        if count > 0 {
-            self.count += count;
-            self.batches.push_back((number, count));
+    /// Adds a batch of the oldest `count` entries; returns its number.
+    fn add(&mut self, count: usize) -> u64 {
+        self.last = BATCH_MAX.min(self.last + 1);
+        self.count = count;
+        let end = self.removed + count as u64;
+        if self.ends.back().is_none_or(|(_, last)| *last != end) {
+            self.ends.push_back((self.last, end));
         }
+        if self.ends.len() > BATCHES_MAX {
+            self.ends.pop_front();
+        }
+        self.last
     }
 
-    /// How many entries a client has that acknowledges `number`.
-    fn covered_by(&self, number: u64) -> usize {
-        self.batches.iter().take_while(|(batch, _)| *batch <= number).map(|(_, count)| count).sum()
+    /// Forgets the batch `number` and those before it; returns how many entries of the queue they have brought.
+    fn acknowledge(&mut self, number: u64) -> usize {
+        let mut end = 0;
+        while let Some((_, its_end)) = self.ends.front().filter(|(batch, _)| *batch <= number) {
+            end = *its_end;
+            self.ends.pop_front();
+        }
+        usize::try_from(end.saturating_sub(self.removed)).expect("a queue has no more entries than memory")
     }
 
-    /// Forgets the oldest entry; false if there is none.
+    /// Forgets the oldest entry; whether the last batch carried it.
     fn remove_oldest(&mut self) -> bool {
-        let Some((_, count)) = self.batches.front_mut() else { return false };
-        *count -= 1;
-        if *count == 0 {
-            self.batches.pop_front();
-        }
-        self.count -= 1;
-        true
-    }
-
-    /// Forgets that the newest `count` entries have left.
-    fn forget_newest(&mut self, mut count: usize) {
-        self.count -= count;
-        while let Some((_, newest)) = self.batches.back_mut() {
-            if *newest > count {
-                *newest -= count;
-                return;
-            }
-            count -= *newest;
-            self.batches.pop_back();
-        }
+        let was_sent = self.count > 0;
+        self.count -= usize::from(was_sent);
+        self.removed += 1;
+        was_sent
     }
 }
 
@@ -287,6 +286,35 @@ mod tests {
         assert_eq!(queue.unacknowledged(), 2);
         queue.acknowledge(5);
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+
+    /// [AK-8]
+    #[test]
+    fn a_larger_batch_that_did_arrive_is_acknowledged_though_a_smaller_one_was_sent_since() {
+        let mut queue = acknowledged(b"abc");
+        assert_eq!(drain(&mut queue, usize::MAX), b"abc");
+        assert_eq!(drain(&mut queue, 21), b"a");
+        queue.push(publication(b'd', false));
+        queue.acknowledge(1);
+        assert_eq!(drain(&mut queue, 21), b"d");
+        queue.acknowledge(2);
+        assert_eq!(queue.len(), 1, "that batch ended before it");
+        queue.acknowledge(3);
+        assert_eq!((queue.len(), queue.has_prompt()), (0, false));
+    }
+
+    #[test]
+    fn of_very_many_batches_that_are_not_acknowledged_only_the_last_are_told_apart() {
+        let mut queue = acknowledged(b"");
+        for _ in 0..2 * BATCHES_MAX {
+            queue.push(publication(b'a', false));
+            queue.take(usize::MAX, &mut Vec::new());
+        }
+        assert_eq!(queue.sent.as_ref().unwrap().ends.len(), BATCHES_MAX);
+        queue.acknowledge(BATCHES_MAX as u64);
+        assert_eq!(queue.len(), 2 * BATCHES_MAX);
+        queue.acknowledge(BATCHES_MAX as u64 + 1);
+        assert_eq!(queue.len(), BATCHES_MAX - 1);
     }
 
     /// [AK-9]

@@ -17,6 +17,7 @@ mod handshake;
 mod hooks;
 mod lazy;
 mod lifecycle;
+mod lossy;
 mod model;
 mod moving;
 mod names;

@@ -4,6 +4,7 @@
 //! server of its own on a free port, so all may run at once. Nothing sleeps for luck: a connect counts as held when
 //! nothing has arrived before a later observable event, a hold is measured only from below.
 
+mod acknowledge;
 mod bad_frames;
 mod bad_input;
 mod connect;
