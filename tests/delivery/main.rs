@@ -12,6 +12,7 @@ mod held;
 mod host;
 mod moving;
 mod stuck;
+mod unacknowledged;
 
 #[allow(dead_code)] // Shared with the other tests over sockets.
 #[path = "../support/sockets.rs"]

@@ -64,8 +64,13 @@ impl LongPolling {
     /// A client without a session.
     #[track_caller]
     pub(crate) fn new(server: &Server) -> Self {
-        let connection = Connection::open(server.address());
-        Self { id: String::new(), cookie: None, server: server.address(), connection }
+        Self::at(server.address())
+    }
+
+    /// A client of the server at an address, without a session.
+    #[track_caller]
+    pub(crate) fn at(server: std::net::SocketAddr) -> Self {
+        Self { id: String::new(), cookie: None, server, connection: Connection::open(server) }
     }
 
     /// A client after its handshake.
