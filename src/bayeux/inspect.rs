@@ -115,7 +115,7 @@ fn report<T>(slot: &Slot<T>) -> SessionReport {
         queued_messages: session.queue.len(),
         queued_bytes: session.queue.bytes(),
         dropped_messages: session.dropped,
-        timeout: session.timeout,
+        timeout: session.times.timeout,
     }
 }
 

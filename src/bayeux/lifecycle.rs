@@ -16,7 +16,7 @@ use super::message::Message;
 use super::peer::{HttpVersion, Transport};
 use super::publication::{Publication, Shared};
 use super::reply::Reply;
-use super::session::{Held, Outlet, Resume, Session, Slot};
+use super::session::{Held, Outlet, Resume, Session, SessionTimes, Slot};
 use super::time::Time;
 
 /// Connects in a row that may ignore the advised interval before they are made to wait for it.
@@ -415,10 +415,20 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Overrides `timeout` and `interval` of one session; the next connect reply says so ([CN-9]). False if the session
     /// is gone.
     pub fn set_session_times(&self, id: SessionId, timeout: Option<Duration>, interval: Option<Duration>) -> bool {
+        self.change_session_times(id, |times| {
+            times.timeout = timeout.or(times.timeout);
+            times.interval = interval.or(times.interval);
+        })
+    }
+
+    /// Changes the times of one session that differ from its transport's, also back to `None`; the next connect reply
+    /// tells them ([CN-9]). False if the session is gone.
+    ///
+    /// A connect that is held keeps its own end. `change` runs while the session is locked and must not call the engine.
+    pub fn change_session_times(&self, id: SessionId, change: impl FnOnce(&mut SessionTimes)) -> bool {
         let Some(slot) = self.sessions.get(id) else { return false };
         let mut session = slot.session.lock();
-        session.timeout = timeout.or(session.timeout);
-        session.interval = interval.or(session.interval);
+        change(&mut session.times);
         session.advised = None;
         true
     }

@@ -170,7 +170,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let was_connected = session.state == State::Connected;
         session.state = State::Connected;
         session.stop_expiry(now);
-        let own = session.timeout.unwrap_or(config.timeout);
+        let own = session.times.timeout.unwrap_or(config.timeout);
         let mut timeout = own;
         session.client_interval = None;
         if let Some(advice) = advice {
