@@ -83,6 +83,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             Some(pending) => session.decide(now, pending, &mut exchange, room, config),
         };
         let held = matches!(fate, Fate::Hold);
+        let ends_held = !session.is_alive() && session.held.is_some() && matches!(session.outlet, Outlet::Once(_));
         let answers_connect = matches!(fate, Fate::Answer(..));
         batch.starts_expiry = answers_connect || answers_handshake;
         if batch.starts_expiry {
@@ -93,6 +94,8 @@ impl<T: Clone + PartialEq> Engine<T> {
             Transport::Local => false,
             // Its events go where it is now; only the replies are owed here.
             _ if has_moved && !held => false,
+            // The response of a connect that ends with its session takes everything along ([DC-1], [DC-6]).
+            _ if ends_held => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
             // A session that has ended has no other connect to wait for ([DC-1], [DC-6]).
             _ => !session.connect_only || answers_connect || !session.is_alive(),
