@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mirant::bayeux::Transport;
-use mirant::bayeux::config::{EngineConfig, Limits, TransportConfig};
+use mirant::bayeux::config::{ActivityMode, EngineConfig, Extensions, Limits, TransportConfig};
 use mirant::config::{BrowserCookie, Config, SameSite, TransportHttpConfig};
 
 use super::arguments::Arguments;
@@ -89,6 +89,7 @@ pub(crate) fn config(arguments: &Arguments) -> Result<(Config, Vec<String>), Str
     if let Some(names) = server.text("allowedTransports") {
         engine.allowed_transports = transports(names)?;
     }
+    extensions(arguments, &mut engine.extensions);
     transport(&websocket, &mut engine.websocket)?;
     transport(&long_polling, &mut engine.long_polling)?;
     http(&websocket, &mut config.http.websocket)?;
@@ -129,6 +130,20 @@ fn released() -> Config {
     config.http.websocket.max_message_size = FRAME_MAX;
     config.http.websocket.idle_timeout = WEBSOCKET_IDLE;
     config
+}
+
+/// Switches the extensions on that are asked for, and the others off.
+fn extensions(arguments: &Arguments, extensions: &mut Extensions) {
+    let is_on = |name: &str| arguments.extensions.contains(name);
+    extensions.ack = is_on("ack");
+    extensions.timesync = is_on("timesync");
+    extensions.timestamp = is_on("timestamp");
+    extensions.binary = is_on("binary");
+    extensions.activity = arguments.activity.is_some();
+    extensions.activity_mode = ActivityMode::Client;
+    if let Some(limit) = arguments.activity {
+        extensions.activity_max_inactivity_period = limit;
+    }
 }
 
 /// Takes over what the engine wants to know about one transport.
@@ -308,6 +323,15 @@ mod tests {
         assert_eq!(config.engine.websocket.interval, Duration::from_millis(7));
         assert_eq!(config.engine.long_polling.interval, Duration::ZERO);
         assert_eq!(remarks, [""; 0]);
+    }
+
+    #[test]
+    fn extensions_are_switched_by_name() {
+        let line = ["--ext", "ack,timestamp", "--activity", "1500"].map(str::to_owned);
+        let (config, _) = config(&Arguments::parse(line).unwrap()).unwrap();
+        let on = config.engine.extensions;
+        assert!(on.ack && on.timestamp && on.activity && !on.timesync && !on.binary);
+        assert_eq!(on.activity_max_inactivity_period, Duration::from_millis(1_500));
     }
 
     #[test]
