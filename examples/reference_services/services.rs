@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mirant::bayeux::extension::Binary;
 use mirant::bayeux::{ChannelName, Context, Json, Message};
 use mirant::node::{Node, OutletRef, ServiceError};
 use serde_json::Value;
@@ -32,9 +33,18 @@ fn reply(context: &mut Context<'_, OutletRef>, message: Message<'_>) -> bool {
     context.sender().map(|sender| sender.id).is_some_and(|sender| context.deliver(sender, message))
 }
 
+/// The bytes of a message that has some, where the server knows that extension.
+fn bytes(context: &Context<'_, OutletRef>, message: &Message<'_>) -> Option<Binary> {
+    if context.engine().config().extensions.binary { Binary::of(message) } else { None }
+}
+
 /// `data` back to the sender, on the same channel.
 fn echo(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(), ServiceError> {
-    reply(context, Message { data: unless_null(message.data.clone()), ..Message::to("/service/echo") });
+    let echo = match bytes(context, message) {
+        Some(bytes) => bytes.put_into(Message::to("/service/echo")),
+        None => Message { data: unless_null(message.data.clone()), ..Message::to("/service/echo") },
+    };
+    reply(context, echo);
     Ok(())
 }
 
@@ -42,6 +52,10 @@ fn echo(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(
 fn call(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(), ServiceError> {
     match (context.call(message), &message.data) {
         (Some(call), Some(data)) => {
+            if let Some(bytes) = bytes(context, message) {
+                context.answer_binary(&call, Ok(&bytes));
+                return Ok(());
+            }
             let result = RawValue::from_string(data.clone().into_owned())?;
             context.answer(&call, Ok(&result));
         }

@@ -94,6 +94,21 @@ fn services_answer_their_sender() {
 }
 
 #[test]
+fn services_answer_bytes_with_bytes() {
+    let bytes = json!({"data": "HelloWorld", "last": true});
+    for (arguments, marker) in [(&[][..], json!({"binary": {}})), (&["--without", "binary"], Value::Null)] {
+        let server = ReferenceServices::start(arguments);
+        let mut ann = ready(&server);
+        for channel in ["/service/echo", "/service/call"] {
+            let sent = json!([{"channel": channel, "id": "7", "data": bytes, "ext": {"binary": {}}}]);
+            let messages = plain(ann.batch(sent));
+            assert_eq!((&messages[0]["data"], &messages[0]["ext"]), (&bytes, &marker), "{channel}");
+            assert_eq!(messages[1], success(channel));
+        }
+    }
+}
+
+#[test]
 fn services_answer_on_websocket_too() {
     let server = ReferenceServices::start(&["--ext", ","]);
     let mut ann = WebSocket::ready(&server);
