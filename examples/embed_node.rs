@@ -13,9 +13,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mirant::bayeux::{ChannelListener, ChannelName, Context, Flow, Message, Shared};
+use mirant::bayeux::{ChannelName, Context, Message, Shared};
 use mirant::config::Config;
-use mirant::node::{Node, OutletRef};
+use mirant::node::{Node, OutletRef, ServiceError};
 use mirant::server::Builder;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -32,11 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // What must be there before the first client goes into `node_setup`.
     let echo_channel = ChannelName::parse("/service/echo")?;
-    let service: Arc<dyn ChannelListener<OutletRef>> = Arc::new(echo);
-    let server = Builder::new(config)
-        .node_setup(move |node| node.engine().add_channel_listener(&echo_channel, &service))
-        .start()
-        .await?;
+    let server = Builder::new(config).node_setup(move |node| node.add_service(&echo_channel, echo)).start().await?;
     let address = server.address();
     println!("page    http://{address}/\nbayeux  http://{address}/cometd  (ws://{address}/cometd)");
 
@@ -86,13 +82,12 @@ async fn publish_ticks(node: &Arc<Node>, count: usize) -> Result<(), Box<dyn Err
 }
 
 /// The service: called with each message to `/service/echo`, in the middle of handling it, so it must not wait either.
-fn echo(context: &mut Context<'_, OutletRef>, channel: &ChannelName, message: &Message<'_>) -> Flow {
-    if let Some(sender) = context.sender().map(|sender| sender.id) {
-        // With the id of the request a client knows which of its remote calls this answers.
-        let (data, id) = (message.data.clone(), message.id.clone());
-        context.deliver(sender, Message { data, id, ..Message::to(channel.as_str()) });
-    }
-    Flow::Continue
+fn echo(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(), ServiceError> {
+    let sender = context.sender().ok_or("nobody to answer")?.id;
+    // With the id of the request a client knows which of its remote calls this answers.
+    let (data, id) = (message.data.clone(), message.id.clone());
+    context.deliver(sender, Message { data, id, ..Message::to("/service/echo") });
+    Ok(())
 }
 
 /// Fails unless every tick was heard in order, and the echo after them.

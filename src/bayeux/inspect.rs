@@ -118,7 +118,7 @@ fn report<T>(slot: &Slot<T>) -> SessionReport {
         queued_bytes: session.queue.bytes(),
         unacknowledged_messages: session.queue.unacknowledged(),
         dropped_messages: session.dropped,
-        timeout: session.timeout,
+        timeout: session.times.timeout,
     }
 }
 

@@ -17,7 +17,7 @@ use super::message::Message;
 use super::peer::{HttpVersion, Transport};
 use super::publication::{Publication, Shared};
 use super::reply::Reply;
-use super::session::{Held, Outlet, Resume, Session, Slot};
+use super::session::{Held, Outlet, Resume, Session, SessionTimes, Slot};
 use super::time::Time;
 
 /// Connects in a row that may ignore the advised interval before they are made to wait for it.
@@ -84,6 +84,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             Some(pending) => session.decide(now, pending, &mut exchange, room, config),
         };
         let held = matches!(fate, Fate::Hold);
+        let ends_held = !session.is_alive() && session.held.is_some() && matches!(session.outlet, Outlet::Once(_));
         let answers_connect = matches!(fate, Fate::Answer(..));
         batch.starts_expiry = answers_connect || answers_handshake;
         if batch.starts_expiry {
@@ -95,6 +96,8 @@ impl<T: Clone + PartialEq> Engine<T> {
             Transport::Local => false,
             // Its events go where it is now; only the replies are owed here.
             _ if has_moved && !held => false,
+            // The response of a connect that ends with its session takes everything along ([DC-1], [DC-6]).
+            _ if ends_held => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
             _ => !session.connect_only || answers_connect || resumed.is_some(),
         };
@@ -436,10 +439,20 @@ impl<T: Clone + PartialEq> Engine<T> {
     /// Overrides `timeout` and `interval` of one session; the next connect reply says so ([CN-9]). False if the session
     /// is gone.
     pub fn set_session_times(&self, id: SessionId, timeout: Option<Duration>, interval: Option<Duration>) -> bool {
+        self.change_session_times(id, |times| {
+            times.timeout = timeout.or(times.timeout);
+            times.interval = interval.or(times.interval);
+        })
+    }
+
+    /// Changes the times of one session that differ from its transport's, also back to `None`; the next connect reply
+    /// tells them ([CN-9]). False if the session is gone.
+    ///
+    /// A connect that is held keeps its own end. `change` runs while the session is locked and must not call the engine.
+    pub fn change_session_times(&self, id: SessionId, change: impl FnOnce(&mut SessionTimes)) -> bool {
         let Some(slot) = self.sessions.get(id) else { return false };
         let mut session = slot.session.lock();
-        session.timeout = timeout.or(session.timeout);
-        session.interval = interval.or(session.interval);
+        change(&mut session.times);
         session.advised = None;
         true
     }

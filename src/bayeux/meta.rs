@@ -177,7 +177,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let was_connected = session.state == State::Connected;
         session.state = State::Connected;
         session.stop_expiry(now);
-        let own = session.timeout.unwrap_or(config.timeout);
+        let own = session.times.timeout.unwrap_or(config.timeout);
         let mut timeout = own;
         let asks_for_timeout = advice.as_ref().is_some_and(|advice| advice.timeout.is_some());
         session.client_interval = None;

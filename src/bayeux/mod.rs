@@ -64,6 +64,6 @@ pub use peer::{HttpVersion, MountId, Peer, Transport};
 pub use publication::{Position, Publication, Shared, text_frame_header};
 pub use rejection::{BY_LIMIT, BY_NOT_GRANTING, BY_POLICY, Reason, Rejection};
 pub use reply::{Handshake, Reply, ReplyAdvice};
-pub use session::Slot;
+pub use session::{SessionTimes, Slot};
 pub use time::Time;
 pub use verdict::{Denial, Verdict};

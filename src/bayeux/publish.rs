@@ -247,7 +247,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             return false;
         }
         let lazy = self.channels.get(name.as_str()).is_some_and(|channel| channel.options().lazy);
-        let publication = Arc::new(Publication::freeze(&message, name.as_str(), &name, lazy));
+        let publication = Arc::new(Publication::freeze(&message, message.channel_text(), &name, lazy));
         let enqueued = self.enqueue(now, &slot, from, publication, None, dirty);
         self.settle(now, &slot, enqueued, dirty);
         matches!(enqueued, Enqueued::Queued | Enqueued::QueuedUntil(_))

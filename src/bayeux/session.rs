@@ -70,6 +70,17 @@ impl<T> fmt::Debug for Slot<T> {
     }
 }
 
+/// Times of one session that take the place of its transport's; `None` is the transport's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// How long its connects are held; zero holds none.
+    pub timeout: Option<Duration>,
+    /// How long it is advised to wait before its next connect.
+    pub interval: Option<Duration>,
+    /// How long it may go without a connect, after that interval, before it expires; counts from its next answer.
+    pub max_interval: Option<Duration>,
+}
+
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -168,12 +179,7 @@ pub(super) struct Session<T> {
     /// The earliest entry this session has among the deadlines.
     armed: Option<Time>,
     is_local: bool,
-    /// Overrides the transport's `timeout`.
-    pub(super) timeout: Option<Duration>,
-    /// Overrides the transport's `interval`.
-    pub(super) interval: Option<Duration>,
-    /// Overrides the transport's `max_interval`.
-    pub(super) max_interval: Option<Duration>,
+    pub(super) times: SessionTimes,
     /// The interval announced by the client's last connect.
     pub(super) client_interval: Option<Duration>,
     /// The transport whose advice the client has.
@@ -212,9 +218,7 @@ impl<T> Session<T> {
             max_processing: config.max_processing,
             armed: None,
             is_local: transport == Transport::Local,
-            timeout: None,
-            interval: None,
-            max_interval: None,
+            times: SessionTimes::default(),
             client_interval: None,
             advised: Some(transport),
             connect_only: config.meta_connect_deliver_only,
@@ -357,14 +361,14 @@ impl<T> Session<T> {
         Advice {
             reconnect: Reconnect::Retry,
             interval: Some(self.effective_interval(config)),
-            timeout: Some(self.timeout.unwrap_or(config.timeout)),
-            max_interval: config.handshake_reconnect.then(|| self.max_interval.unwrap_or(config.max_interval)),
+            timeout: Some(self.times.timeout.unwrap_or(config.timeout)),
+            max_interval: config.handshake_reconnect.then(|| self.times.max_interval.unwrap_or(config.max_interval)),
             multiple_clients: false,
         }
     }
 
     fn effective_interval(&self, config: &TransportConfig) -> Duration {
-        self.client_interval.or(self.interval).unwrap_or(config.interval)
+        self.client_interval.or(self.times.interval).unwrap_or(config.interval)
     }
 
     /// Starts the time after which the session ends unless it connects ([SS-1]); a local one never does ([SS-7]), and
@@ -373,7 +377,7 @@ impl<T> Session<T> {
         if self.is_local || self.held.is_some() {
             return;
         }
-        let grace = self.max_interval.unwrap_or(config.max_interval);
+        let grace = self.times.max_interval.unwrap_or(config.max_interval);
         self.expires = Some(now + self.effective_interval(config) + grace);
     }
 
@@ -392,7 +396,7 @@ impl<T> Session<T> {
     pub(super) fn touch(&mut self, now: Time, config: &TransportConfig) {
         self.last_seen = now;
         if let Some(expires) = self.expires {
-            self.expires = Some(expires.max(now + self.max_interval.unwrap_or(config.max_interval)));
+            self.expires = Some(expires.max(now + self.times.max_interval.unwrap_or(config.max_interval)));
         }
     }
 

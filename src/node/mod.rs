@@ -14,6 +14,7 @@ mod health;
 mod incoming;
 mod local;
 mod policy;
+mod services;
 mod tasks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,7 @@ pub use health::Health;
 pub use incoming::{Binding, Incoming};
 pub use local::{LocalSession, ReceiveError};
 pub use policy::{Decision, Policy};
+pub use services::ServiceError;
 pub use tasks::{Stopping, Tasks};
 
 /// A session of a node.
@@ -207,10 +209,15 @@ impl Node {
     /// Sends `data` to one session on `channel`; false if the session is gone.
     pub async fn deliver(self: &Arc<Self>, to: SessionId, channel: &ChannelName, data: &RawValue) -> bool {
         let mut pending = self.pending();
-        let message = Message::to(channel.as_str()).with_data(data);
-        let delivered = self.engine.deliver(self.now(), None, to, message, pending.dirty());
+        let delivered = self.deliver_into(to, Message::to(channel.as_str()).with_data(data), &mut pending);
         pending.flush().await;
         delivered
+    }
+
+    /// Sends a message to one session without flushing, so that several leave together; false if the session is gone,
+    /// if an extension dropped the message, or if its channel is none.
+    pub fn deliver_into(&self, to: SessionId, message: Message<'_>, pending: &mut Pending) -> bool {
+        self.engine.deliver(self.now(), None, to, message, pending.dirty())
     }
 
     /// Ends a session as the server's decision; false if it is gone already.

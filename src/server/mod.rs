@@ -48,10 +48,21 @@ pub struct Builder {
     policy: Arc<dyn Policy>,
     naming: Arc<dyn Naming>,
     routes: Router,
+    node_routes: Vec<MakeRoutes>,
+    page: Page,
     setups: Vec<Setup>,
 }
 
 type Setup = Box<dyn FnOnce(&Arc<Node>) + Send>;
+
+type MakeRoutes = Box<dyn FnOnce(&Arc<Node>) -> Router + Send>;
+
+/// Whether the embedded page is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Served,
+    LeftOut,
+}
 
 impl Builder {
     /// Begins with these settings, CometD's default policy and plain channel names.
@@ -62,6 +73,8 @@ impl Builder {
             policy: Arc::new(DefaultSecurityPolicy),
             naming: Arc::new(PlainNames),
             routes: Router::new(),
+            node_routes: Vec::new(),
+            page: Page::Served,
             setups: Vec::new(),
         }
     }
@@ -87,6 +100,21 @@ impl Builder {
         self
     }
 
+    /// Serves routes whose handlers need the node, behind those of [`routes`](Self::routes); made before anything is
+    /// served, after the setups.
+    #[must_use]
+    pub fn routes_with(mut self, make: impl FnOnce(&Arc<Node>) -> Router + Send + 'static) -> Self {
+        self.node_routes.push(Box::new(make));
+        self
+    }
+
+    /// Leaves the embedded page out: of the public listener only the mounts and the given routes are served.
+    #[must_use]
+    pub fn without_page(mut self) -> Self {
+        self.page = Page::LeftOut;
+        self
+    }
+
     /// Runs `setup` with the node before anything is served: the place for services, listeners and extensions.
     #[must_use]
     pub fn node_setup(mut self, setup: impl FnOnce(&Arc<Node>) + Send + 'static) -> Self {
@@ -105,13 +133,16 @@ impl Builder {
     /// Outside a tokio runtime.
     #[expect(clippy::unused_async, reason = "starting will wait for stores and keys; callers should not change then")]
     pub async fn start(self) -> Result<Server, StartError> {
-        let Self { config, policy, naming, routes, setups } = self;
+        let Self { config, policy, naming, mut routes, node_routes, page, setups } = self;
         let transports = options::transports(&config)?;
         let public = Listener::bind(config.server.listen).map_err(StartError::Listen)?;
         let admin = config.admin.listen.map(Listener::bind).transpose().map_err(StartError::Listen)?;
         let node = Node::start_with(config.engine.clone(), policy, naming);
         for setup in setups {
             setup(&node);
+        }
+        for make in node_routes {
+            routes = routes.merge(make(&node));
         }
         let connections = Arc::new(Connections::default());
         let mount = |(place, path): (usize, &str)| {
@@ -121,10 +152,12 @@ impl Builder {
         };
         let paths: Vec<String> = config.mounts.iter().map(|mount| mount.path.clone()).collect();
         let mounts = paths.iter().map(String::as_str).enumerate().map(mount).collect();
-        let pages = pages::routes(&paths);
+        if page == Page::Served {
+            routes = routes.merge(pages::routes(&paths));
+        }
         let listening = Arc::new(Listening::new(Arc::clone(&node), Arc::clone(&connections), config.server.clone()));
         let (address, admin_address) = (public.address(), admin.as_ref().map(Listener::address));
-        serve::spawn(&listening, public, Routes { mounts, router: routes.merge(pages) });
+        serve::spawn(&listening, public, Routes { mounts, router: routes });
         if let Some(listener) = admin {
             let token = config
                 .admin

@@ -22,6 +22,7 @@ type Guard = Arc<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Router {
     routes: Vec<Route>,
+    fallback: Option<Handler>,
 }
 
 #[derive(Clone)]
@@ -83,9 +84,20 @@ impl Router {
         self.route(Method::POST, path, handler)
     }
 
+    /// Gives every request for which there is no route to this handler, whatever its method, instead of answering 404 or
+    /// 405. A second one takes the place of the first.
+    #[must_use]
+    pub fn fallback<F>(mut self, handler: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        self.fallback = Some(Arc::new(move |request| Box::pin(handler(request))));
+        self
+    }
+
     /// Puts a check before every route added so far; `Some` is the answer, `None` lets the request pass.
     ///
-    /// A check added later runs earlier. Answers 404 and 405 are given without any.
+    /// A check added later runs earlier. Answers 404 and 405, and those of a fallback, are given without any.
     #[must_use]
     pub fn guarded(mut self, guard: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> Self {
         let guard: Guard = Arc::new(guard);
@@ -95,10 +107,11 @@ impl Router {
         self
     }
 
-    /// Adds the routes of `other`, which come after those here.
+    /// Adds the routes of `other`, which come after those here, as does its fallback.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.routes.extend(other.routes);
+        self.fallback = self.fallback.or(other.fallback);
         self
     }
 
@@ -116,7 +129,10 @@ impl Router {
                 Some(refusal) => Box::pin(future::ready(refusal)),
                 None => (route.handler)(request.with_rest(rest)),
             },
-            Err(response) => Box::pin(future::ready(*response)),
+            Err(refusal) => match (&self.fallback, refusal.status()) {
+                (Some(fallback), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => fallback(request),
+                _ => Box::pin(future::ready(*refusal)),
+            },
         }
     }
 
@@ -152,7 +168,8 @@ impl Router {
 
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.routes.iter().map(|route| (&route.method, &route.path))).finish()
+        let routes: Vec<_> = self.routes.iter().map(|route| (&route.method, &route.path)).collect();
+        f.debug_struct("Router").field("routes", &routes).field("has_fallback", &self.fallback.is_some()).finish()
     }
 }
 
@@ -232,6 +249,18 @@ mod tests {
         assert_eq!(response.headers()["allow"], "DELETE, GET, HEAD");
         let response = router.handle(request("GET", "/admin/publish", &[])).await;
         assert_eq!(response.headers()["allow"], "POST");
+    }
+
+    #[tokio::test]
+    async fn a_fallback_gets_what_no_route_is_for() {
+        let router = router().merge(Router::new().fallback(say("other")));
+        assert_eq!(answer(&router, "GET", "/").await, (200, "other ".into()));
+        assert_eq!(answer(&router, "PUT", "/admin/sessions/a").await, (200, "other ".into()));
+        assert_eq!(answer(&router, "GET", "/admin/sessions").await, (200, "sessions ".into()));
+        assert_eq!(answer(&router, "GET", "/admin/sessions/%ff").await.0, 400);
+        assert!(!router.knows("/"));
+        let router = Router::new().fallback(say("first")).merge(router);
+        assert_eq!(answer(&router, "GET", "/").await, (200, "first ".into()));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Connects: when they are held, what ends them, and what they are told.
 
+use std::time::Duration;
+
 use mirant::bayeux::Transport;
 use serde_json::{Value, json};
 
@@ -60,6 +62,29 @@ fn a_changed_session_timeout_is_told_when_the_reply_leaves() {
     let held = ann.hold();
     world.advance(5_000);
     assert_eq!(held.reply(), json!({"channel": CONNECT, "id": "4", "successful": true}));
+}
+
+/// [CN-3] [CN-8] [SS-1]
+#[test]
+fn times_of_a_session_can_be_taken_back() {
+    let world = World::new();
+    let ann = world.long_polling().connected();
+    let change = |timeout: Option<Duration>, max_interval: Option<Duration>| {
+        let changed = world.engine().change_session_times(ann.session_id(), |times| {
+            (times.timeout, times.max_interval) = (timeout, max_interval);
+        });
+        assert!(changed);
+    };
+    change(Some(Duration::ZERO), Some(millis(500)));
+    assert_eq!(ann.send(json!({"channel": CONNECT})).reply()["advice"], retry(0, 0));
+    assert_eq!(ann.send(json!({"channel": CONNECT})).reply()["successful"], true, "it is not held");
+    change(None, Some(millis(500)));
+    let held = ann.hold();
+    world.advance(30_000);
+    assert_eq!(held.reply()["advice"], retry(0, 30_000));
+    world.advance(500);
+    assert!(!ann.is_alive());
+    assert!(!world.engine().change_session_times(ann.session_id(), |_| panic!("it is gone")));
 }
 
 /// [CN-4] [CN-9]

@@ -132,6 +132,29 @@ fn a_session_ended_while_it_is_served_hears_of_it_before_the_reply() {
     assert_eq!(carl.received(), [kicked], "no connect is there that could carry it");
 }
 
+/// [DC-1] [DC-4] [DC-6]
+#[test]
+fn a_connect_held_over_http_takes_along_what_is_queued_when_its_session_ends() {
+    let world = World::new();
+    world.listen("/service/kick", |context, _, _| {
+        context.disconnect(context.sender().unwrap().id);
+        Flow::Continue
+    });
+    for (last, farewell) in [("/service/kick", Some(goodbye())), ("/meta/disconnect", None)] {
+        let ann = world.long_polling().subscribed("/a");
+        let held = ann.hold();
+        let replies =
+            ann.send(json!([{"channel": "/a", "id": "1", "data": 1}, {"channel": last, "id": "2"}])).messages();
+        let success = |channel: &str, id: &str| json!({"channel": channel, "id": id, "successful": true});
+        assert_eq!(replies, json!([success("/a", "1"), success(last, "2")]));
+        let mut expected = vec![json!({"channel": "/a", "data": 1})];
+        expected.extend(farewell);
+        let messages = held.messages();
+        assert_eq!(messages.as_array().unwrap()[..expected.len()], expected);
+        assert_eq!(messages[expected.len()]["advice"], json!({"reconnect": "none"}));
+    }
+}
+
 /// [CN-11] [DC-7]
 #[test]
 fn later_messages_of_the_request_are_refused() {

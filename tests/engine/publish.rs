@@ -1,6 +1,6 @@
 //! Publishing and what subscribers get.
 
-use mirant::bayeux::{Denial, Operation, Verdict};
+use mirant::bayeux::{Denial, Message, Operation, Verdict};
 use serde_json::json;
 
 use super::world::World;
@@ -31,6 +31,19 @@ fn data_may_be_absent_or_null() {
     ann.ask(json!({"channel": "/a"}));
     ann.ask(json!({"channel": "/a", "data": null}));
     assert_eq!(ann.received(), [json!({"channel": "/a"}), json!({"channel": "/a", "data": null})]);
+}
+
+/// [CH-2]
+#[test]
+fn a_message_to_one_session_keeps_the_spelling_of_its_channel() {
+    let world = World::new();
+    let ann = world.websocket().connected();
+    let deliver = |channel: &'static str| {
+        let to = ann.session_id();
+        world.act(|engine, now, dirty| engine.deliver(now, None, to, Message::to(channel), dirty))
+    };
+    assert!(deliver("/a/") && !deliver("a"));
+    assert_eq!(ann.received(), [json!({"channel": "/a/"})]);
 }
 
 /// [PB-5] [SC-1] [SC-3]

@@ -16,6 +16,7 @@ mod handshake;
 mod http;
 mod lifecycle;
 mod publish;
+mod reference_services;
 mod security;
 mod services;
 mod subscribe;

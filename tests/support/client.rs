@@ -2,6 +2,7 @@
 //! JSON arrays to be compared whole. They know nothing of advice, retries or ids: those are the test's business.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -9,6 +10,18 @@ use serde_json::{Value, json};
 use super::http::{Connection, Request, Response};
 use super::server::Server;
 use super::websocket::{Frame, Socket, opcode, opening};
+
+/// Whatever clients can connect to.
+pub(crate) trait Host {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+}
+
+impl Host for Server {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+}
 
 /// Where the server is mounted.
 pub(crate) const MOUNT: &str = "/cometd";
@@ -56,14 +69,14 @@ pub(crate) struct LongPolling {
     pub(crate) id: String,
     /// The `Cookie` header of its requests.
     pub(crate) cookie: Option<String>,
-    server: std::net::SocketAddr,
+    server: SocketAddr,
     connection: Connection,
 }
 
 impl LongPolling {
     /// A client without a session.
     #[track_caller]
-    pub(crate) fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &impl Host) -> Self {
         Self::at(server.address())
     }
 
@@ -75,7 +88,7 @@ impl LongPolling {
 
     /// A client after its handshake.
     #[track_caller]
-    pub(crate) fn handshaken(server: &Server) -> Self {
+    pub(crate) fn handshaken(server: &impl Host) -> Self {
         let mut client = Self::new(server);
         client.handshake();
         client
@@ -83,7 +96,7 @@ impl LongPolling {
 
     /// A client after its handshake and its first connect, which is never held.
     #[track_caller]
-    pub(crate) fn ready(server: &Server) -> Self {
+    pub(crate) fn ready(server: &impl Host) -> Self {
         let mut client = Self::handshaken(server);
         assert_eq!(client.events(), json!([]));
         client
@@ -91,7 +104,7 @@ impl LongPolling {
 
     /// A ready client that is subscribed to `channel`.
     #[track_caller]
-    pub(crate) fn subscribed(server: &Server, channel: &str) -> Self {
+    pub(crate) fn subscribed(server: &impl Host, channel: &str) -> Self {
         let mut client = Self::ready(server);
         client.subscribe(channel);
         client
@@ -248,20 +261,20 @@ pub(crate) struct WebSocket {
 impl WebSocket {
     /// A socket without a session.
     #[track_caller]
-    pub(crate) fn open(server: &Server) -> Self {
+    pub(crate) fn open(server: &impl Host) -> Self {
         let (socket, _) = Socket::open(server.address(), &opening(MOUNT)).expect("101");
         Self { id: String::new(), socket }
     }
 
     /// A socket on which nothing was sent yet, for the session of another.
     #[track_caller]
-    pub(crate) fn resumed(server: &Server, id: &str) -> Self {
+    pub(crate) fn resumed(server: &impl Host, id: &str) -> Self {
         Self { id: id.to_owned(), ..Self::open(server) }
     }
 
     /// A client after its handshake.
     #[track_caller]
-    pub(crate) fn handshaken(server: &Server) -> Self {
+    pub(crate) fn handshaken(server: &impl Host) -> Self {
         let mut client = Self::open(server);
         client.handshake();
         client
@@ -269,7 +282,7 @@ impl WebSocket {
 
     /// A client after its handshake and its first connect, which is never held.
     #[track_caller]
-    pub(crate) fn ready(server: &Server) -> Self {
+    pub(crate) fn ready(server: &impl Host) -> Self {
         let mut client = Self::handshaken(server);
         assert_eq!(
             client.batch(json!([{"channel": "/meta/connect"}])),
@@ -280,7 +293,7 @@ impl WebSocket {
 
     /// A ready client that is subscribed to `channel`.
     #[track_caller]
-    pub(crate) fn subscribed(server: &Server, channel: &str) -> Self {
+    pub(crate) fn subscribed(server: &impl Host, channel: &str) -> Self {
         let mut client = Self::ready(server);
         client.subscribe(channel);
         client

@@ -3,6 +3,7 @@
 pub(crate) mod application;
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod reference;
 pub(crate) mod server;
 pub(crate) mod websocket;
 pub(crate) mod witness;
