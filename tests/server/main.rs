@@ -6,6 +6,7 @@
 
 mod bad_frames;
 mod bad_input;
+mod compression;
 mod connect;
 mod disconnect;
 mod duplicates;
