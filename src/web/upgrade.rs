@@ -160,7 +160,9 @@ impl Handover {
     pub async fn take_stream(self) -> Result<(TcpStream, Bytes), UpgradeError> {
         let upgraded = self.0.await.map_err(UpgradeError::Connection)?;
         let parts = upgraded.downcast::<TokioIo<Monitored>>().map_err(|_| UpgradeError::NotTcp)?;
-        Ok((parts.io.into_inner().into_inner(), parts.read_buf))
+        let (stream, ahead) = parts.io.into_inner().into_parts();
+        let read = if ahead.is_empty() { parts.read_buf } else { Bytes::from([&parts.read_buf[..], &ahead].concat()) };
+        Ok((stream, read))
     }
 }
 
