@@ -35,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Paths of other crates and of std that only some layers may name, outside their unit tests.
 const RESERVED: &[(&str, &[&str])] = &[
+    ("flate2", &["web"]),
     ("hyper", &["web", "server"]),
     ("hyper_util", &["web", "server"]),
     ("tokio_tungstenite", &["web", "transport", "cli"]),

@@ -1,6 +1,6 @@
 //! [`Publication`]: a message serialised once, shared by every queue it waits in.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::channel::ChannelName;
 use super::message::{Message, write_string};
@@ -17,6 +17,8 @@ pub struct Publication {
     channel_end: u32,
     lazy: bool,
     position: Option<Position>,
+    /// The frame compressed, once somebody has asked for it; nothing if it would be no shorter.
+    compressed: OnceLock<Option<Box<[u8]>>>,
 }
 
 /// Where a durable log has put a publication; opaque to the engine, increasing.
@@ -59,6 +61,7 @@ impl Publication {
             channel_end: u32::try_from(channel_end).expect("channel names are far shorter than 4 GiB"),
             lazy,
             position: None,
+            compressed: OnceLock::new(),
         }
     }
 
@@ -80,6 +83,28 @@ impl Publication {
         &self.frame
     }
 
+    /// The payload of the frame: an array of one message.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.frame[usize::from(self.header)..]
+    }
+
+    /// The whole WebSocket frame, compressed if that makes it shorter.
+    ///
+    /// `compress` makes a frame of the payload, or nothing if it would be no shorter than the plain one. It is called when
+    /// the first connection wants it, and what it makes is for all: no other function may be passed later. Two that are the
+    /// first at the same time both call it, because waiting for one another would cost more.
+    pub fn compressed_frame(&self, compress: impl FnOnce(&[u8]) -> Option<Box<[u8]>>) -> &[u8] {
+        let compressed = match self.compressed.get() {
+            Some(compressed) => compressed,
+            None => {
+                let made = compress(self.payload()).filter(|frame| frame.len() < self.frame.len());
+                self.compressed.get_or_init(|| made)
+            }
+        };
+        compressed.as_deref().unwrap_or(&self.frame)
+    }
+
     /// The message as one JSON object.
     #[must_use]
     pub fn json(&self) -> &[u8] {
@@ -99,6 +124,9 @@ impl Publication {
     }
 
     /// What it counts for in the limits of queues and batches: the bytes it keeps alive.
+    ///
+    /// A compressed frame does not count, or the size would change while it is in queues; being shorter, it doubles them at
+    /// most.
     #[must_use]
     pub fn size(&self) -> usize {
         self.frame.len()
@@ -155,6 +183,25 @@ mod tests {
             assert_eq!(long.frame()[..length], header[..length]);
             assert_eq!(long.frame().len(), length + long.json().len() + 2);
         }
+    }
+
+    /// [PD-3]
+    #[test]
+    fn a_frame_is_compressed_once_and_kept_only_if_shorter() {
+        let channel = ChannelName::parse("/a").unwrap();
+        let publication = Publication::from_object(&channel, "/a", false, |out| write_field("data", "1", out));
+        let frame = publication.compressed_frame(|payload| {
+            assert_eq!(payload, br#"[{"channel":"/a","data":1}]"#);
+            Some(Box::from(*b"short"))
+        });
+        assert_eq!(frame, b"short");
+        assert_eq!(publication.compressed_frame(|_| panic!("it is there")), b"short");
+        let publication = publication.renamed(&ChannelName::parse("/b").unwrap());
+        assert_eq!(
+            publication.compressed_frame(|payload| Some(Box::from([payload, b"++"].concat()))),
+            publication.frame()
+        );
+        assert_eq!(publication.compressed_frame(|_| panic!("it was tried")), publication.frame());
     }
 
     #[test]

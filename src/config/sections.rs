@@ -107,6 +107,10 @@ pub struct TransportHttpConfig {
     pub idle_timeout: Duration,
     /// WebSocket: subprotocol to agree on when the client offers it; `None` agrees on none.
     pub protocol: Option<String>,
+    /// WebSocket: whether messages are compressed for clients that offer permessage-deflate.
+    pub permessage_deflate: bool,
+    /// WebSocket: from how many bytes on a message is compressed.
+    pub permessage_deflate_threshold: usize,
 }
 
 impl Default for TransportHttpConfig {
@@ -116,6 +120,8 @@ impl Default for TransportHttpConfig {
             browser_cookie: BrowserCookie::default(),
             idle_timeout: Duration::from_secs(300),
             protocol: None,
+            permessage_deflate: false,
+            permessage_deflate_threshold: 1024,
         }
     }
 }

@@ -626,4 +626,17 @@ pub(super) static TABLE: &[Row] = &[
         ),
         "Subprotocol that is agreed on when the client offers it.",
     ),
+    row(
+        "bayeux",
+        "permessage_deflate",
+        Http(WebSocket, Kind::Bool(|options| &mut options.permessage_deflate)),
+        "Whether messages are compressed for clients that offer `permessage-deflate` (CometD's \
+         `enableExtension.permessage-deflate`). Costs processor time for bandwidth; no connection keeps a dictionary.",
+    ),
+    row(
+        "bayeux",
+        "permessage_deflate_threshold",
+        Http(WebSocket, Kind::Size { at: |options| &mut options.permessage_deflate_threshold, range: 0..=GIB }),
+        "From how many bytes on the server compresses a message, where `permessage_deflate` was agreed on.",
+    ),
 ];

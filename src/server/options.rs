@@ -8,6 +8,8 @@ use crate::web::HeaderValue;
 use crate::web::body::BodyLimits;
 use crate::web::cookie::{BrowserCookie, CookieJar, SameSite};
 use crate::web::origin::AllowedOrigins;
+use crate::web::upgrade::Spoken;
+use crate::web::websocket::Deflate;
 
 use super::StartError;
 
@@ -23,6 +25,7 @@ pub(super) fn transports(config: &Config) -> Result<Options, StartError> {
         .map_err(|error| setting("bayeux.browser_cookie_name", &error))?;
     let protocol = config.http.websocket.protocol.as_deref().map(HeaderValue::from_str).transpose();
     let protocol = protocol.map_err(|error| setting("bayeux.websocket.protocol", &error))?;
+    let deflate = if config.http.websocket.permessage_deflate { Deflate::On } else { Deflate::Off };
     Ok(Options {
         origins,
         body: BodyLimits {
@@ -33,7 +36,8 @@ pub(super) fn transports(config: &Config) -> Result<Options, StartError> {
         browser_cookie,
         max_message_size: config.http.websocket.max_message_size,
         idle_timeout: config.http.websocket.idle_timeout,
-        protocol,
+        websocket: Spoken { protocol, deflate },
+        deflate_threshold: config.http.websocket.permessage_deflate_threshold,
     })
 }
 

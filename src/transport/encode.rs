@@ -1,45 +1,64 @@
 //! Batches to bytes: frames of a WebSocket, and the one array of an HTTP response.
 
-use crate::bayeux::Batch;
-use crate::web::websocket::encode_text;
+use crate::bayeux::{Batch, Shared};
+use crate::web::websocket::{deflated_text, encode_text};
 
 /// HTTP responses longer than this are written in ASCII only, because `cometd-nodejs-client` decodes each read of its
 /// socket on its own and breaks characters that two reads share ([LP-9]).
 const ASCII_ONLY_ABOVE: usize = 16 * 1024;
 
+/// From how many bytes on the messages of a connection are compressed; `None` if that was not agreed on.
+pub(super) type DeflateFrom = Option<usize>;
+
 /// Appends a batch as WebSocket frames ([WS-5]).
 ///
 /// `messages_per_frame` of one sends the frames that publications already are; zero puts all events into one frame.
-pub(super) fn frames(batch: &Batch, messages_per_frame: usize, out: &mut Vec<u8>) {
+pub(super) fn frames(batch: &Batch, messages_per_frame: usize, deflate: DeflateFrom, out: &mut Vec<u8>) {
     if batch.together {
         let mut payload = Vec::new();
         batch.write_array(&mut payload);
-        encode_text(out, &payload);
+        text(&payload, deflate, out);
         return;
     }
     if let Some(handshake) = &batch.handshake {
-        array(&[handshake], out);
+        array(&[handshake], deflate, out);
     }
     if messages_per_frame == 1 {
         for event in &batch.events {
-            out.extend_from_slice(event.frame());
+            out.extend_from_slice(event_frame(event, deflate));
         }
     } else {
         let size = if messages_per_frame == 0 { usize::MAX } else { messages_per_frame };
         for events in batch.events.chunks(size.min(batch.events.len().max(1))) {
             let parts: Vec<&[u8]> = events.iter().map(|event| event.json()).collect();
-            array(&parts, out);
+            array(&parts, deflate, out);
         }
     }
     for replies in [&batch.replies, &batch.connect] {
         if !replies.is_empty() {
-            array(&[replies], out);
+            array(&[replies], deflate, out);
         }
     }
 }
 
+/// Returns the frame of one event, which all connections share, compressed or not ([PD-3]).
+pub(super) fn event_frame(event: &Shared, deflate: DeflateFrom) -> &[u8] {
+    match deflate {
+        Some(threshold) if event.payload().len() >= threshold => event.compressed_frame(deflated_text),
+        _ => event.frame(),
+    }
+}
+
+/// Appends one text frame, compressed if that was agreed on and makes it shorter.
+fn text(payload: &[u8], deflate: DeflateFrom, out: &mut Vec<u8>) {
+    match deflate.filter(|&threshold| payload.len() >= threshold).and_then(|_| deflated_text(payload)) {
+        Some(frame) => out.extend_from_slice(&frame),
+        None => encode_text(out, payload),
+    }
+}
+
 /// Appends one frame with an array of these elements.
-fn array(elements: &[&[u8]], out: &mut Vec<u8>) {
+fn array(elements: &[&[u8]], deflate: DeflateFrom, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(2 + elements.iter().map(|element| element.len() + 1).sum::<usize>());
     payload.push(b'[');
     for (position, element) in elements.iter().enumerate() {
@@ -49,7 +68,7 @@ fn array(elements: &[&[u8]], out: &mut Vec<u8>) {
         payload.extend_from_slice(element);
     }
     payload.push(b']');
-    encode_text(out, &payload);
+    text(&payload, deflate, out);
 }
 
 /// Returns a batch as the body of an HTTP response.

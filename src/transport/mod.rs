@@ -24,7 +24,8 @@ use crate::node::Node;
 use crate::web::body::BodyLimits;
 use crate::web::cookie::CookieJar;
 use crate::web::origin::AllowedOrigins;
-use crate::web::{HeaderValue, Method, Request, Response, StatusCode, Version, response, upgrade};
+use crate::web::upgrade::Spoken;
+use crate::web::{Method, Request, Response, StatusCode, Version, response, upgrade};
 
 pub use connections::{Connections, Traffic};
 
@@ -44,8 +45,10 @@ pub struct Options {
     pub max_message_size: usize,
     /// How long a WebSocket may be silent before it is closed.
     pub idle_timeout: Duration,
-    /// The subprotocol that WebSocket clients must offer.
-    pub protocol: Option<HeaderValue>,
+    /// What WebSocket clients must or may agree on.
+    pub websocket: Spoken,
+    /// From how many bytes on a WebSocket message is compressed, where that was agreed on.
+    pub deflate_threshold: usize,
 }
 
 /// One path where Bayeux is served.

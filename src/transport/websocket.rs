@@ -13,7 +13,10 @@ use tokio::sync::Notify;
 
 use crate::bayeux::{DecodeError, Peer, Release, Transport, decode};
 use crate::node::{self, Binding, Flushed, Node, Outlet, OutletRef, Pending, Session};
-use crate::web::websocket::{CloseCode, CloseReason, FrameDecoder, Incoming, encode_close, encode_pong, encode_text};
+use crate::web::upgrade::Accepted;
+use crate::web::websocket::{
+    CloseCode, CloseReason, Deflate, FrameDecoder, Incoming, encode_close, encode_pong, encode_text,
+};
 use crate::web::{Request, Response, upgrade as handshake};
 
 use super::Mount;
@@ -41,6 +44,8 @@ pub(super) struct Connection {
     mount: Arc<Mount>,
     stream: TcpStream,
     peer: Peer,
+    /// Whether permessage-deflate was agreed on.
+    deflate: Deflate,
     writer: Mutex<Writer>,
     /// Wakes the connection's task: the socket is full or broken, or somebody wants it closed.
     wake: Notify,
@@ -67,7 +72,7 @@ impl From<CloseReason> for Close {
 /// Answers an upgrade; the connection begins when the answer is written.
 pub(super) fn upgrade(mount: &Arc<Mount>, mut request: Request) -> Response {
     let peer = mount.peer(&request, Transport::WebSocket);
-    let (response, handover) = match handshake::accept(&mut request, mount.options.protocol.as_ref()) {
+    let Accepted { response, handover, deflate } = match handshake::accept(&mut request, &mount.options.websocket) {
         Ok(accepted) => accepted,
         Err(refusal) => return refusal.response(),
     };
@@ -79,7 +84,8 @@ pub(super) fn upgrade(mount: &Arc<Mount>, mut request: Request) -> Response {
                 let polls = Arc::clone(&mount.connections.counters().polls);
                 let tasks = Arc::clone(&mount.node);
                 // A task of its own, so that what the upgrade needed is freed.
-                tasks.tasks().spawn_counted("websocket", polls, Connection::run(mount, stream, peer, read.to_vec()));
+                let run = Connection::run(mount, stream, peer, deflate, read.to_vec());
+                tasks.tasks().spawn_counted("websocket", polls, run);
             }
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
@@ -89,13 +95,14 @@ pub(super) fn upgrade(mount: &Arc<Mount>, mut request: Request) -> Response {
 
 impl Connection {
     /// Serves a connection until it ends; `read` was received together with the upgrade.
-    async fn run(mount: Arc<Mount>, stream: TcpStream, peer: Peer, read: Vec<u8>) {
+    async fn run(mount: Arc<Mount>, stream: TcpStream, peer: Peer, deflate: Deflate, read: Vec<u8>) {
         let connection = Arc::new(Self {
             active_at: AtomicU64::new(mount.node.now().as_millis()),
             partial_since: AtomicU64::new(0),
             mount,
             stream,
             peer,
+            deflate,
             writer: Mutex::default(),
             wake: Notify::new(),
             close: Mutex::new(None),
@@ -103,8 +110,8 @@ impl Connection {
         let key = connection.mount.connections.add(&connection);
         let me = OutletRef::new(Arc::clone(&connection) as _);
         let ending = Ending { connection: &connection, me: &me, key };
-        let mut reader =
-            Reader { decoder: FrameDecoder::new(connection.mount.options.max_message_size), binding: Binding::Open };
+        let decoder = FrameDecoder::new(connection.mount.options.max_message_size, deflate);
+        let mut reader = Reader { decoder, binding: Binding::Open };
         let close = connection.serve(&me, &mut reader, read).await;
         drop(reader);
         if let Some(close) = close {
@@ -270,7 +277,12 @@ impl Connection {
     }
 
     fn wire<'w>(&'w self, me: &'w OutletRef) -> Wire<'w> {
-        Wire { stream: &self.stream, counters: self.mount.connections.counters(), node: &self.mount.node, me }
+        let Mount { node, options, connections, .. } = &*self.mount;
+        let deflate = match self.deflate {
+            Deflate::Off => None,
+            Deflate::On => Some(options.deflate_threshold),
+        };
+        Wire { stream: &self.stream, counters: connections.counters(), node, me, deflate }
     }
 
     async fn wait_until_free(&self, me: &OutletRef) -> Result<(), Close> {
@@ -477,8 +489,8 @@ fn give_buffer(buffer: Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// The size of what an `async fn` of four arguments returns.
-    const fn future_size<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize {
+    /// The size of what an `async fn` of five arguments returns.
+    const fn future_size<A, B, C, D, E, F: Future>(_: &impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -16,7 +16,7 @@ use crate::bayeux::{Batch, Took};
 use crate::node::{Node, OutletRef, Session};
 
 use super::connections::Counters;
-use super::encode;
+use super::encode::{self, DeflateFrom};
 
 /// What a connection's writer lock protects.
 #[derive(Default)]
@@ -147,34 +147,32 @@ impl Writer {
         batch: &mut Batch,
         bytes: &mut Vec<u8>,
     ) -> Wrote {
-        let Wire { stream, counters, node, me } = *wire;
+        let Wire { stream, counters, node, me, deflate } = *wire;
         let messages_per_frame = node.engine().config().websocket.messages_per_frame;
-        let (wrote, count, is_single) = match batch.events.as_slice() {
+        let bytes: &[u8] = match batch.events.as_slice() {
             // The usual delivery: the publication is the frame.
-            [event] if batch.is_one_event() => {
-                let (wrote, count) = self.try_write(stream, counters, event.frame());
-                (wrote, count, true)
-            }
+            [event] if batch.is_one_event() => encode::event_frame(event, deflate),
             _ => {
                 bytes.clear();
-                encode::frames(batch, messages_per_frame, bytes);
-                let (wrote, count) = self.try_write(stream, counters, bytes);
-                (wrote, count, false)
+                encode::frames(batch, messages_per_frame, deflate, bytes);
+                bytes
             }
         };
+        let (wrote, count) = self.try_write(stream, counters, bytes);
         if wrote == Wrote::All {
             return wrote;
         }
         let only_events = batch.connect.is_empty() && batch.replies.is_empty() && batch.handshake.is_none();
         // Replies cannot go back: on a full socket they wait here with their events, on a broken one they are lost.
         let goes_back = count == 0 && (only_events || wrote == Wrote::Dead);
-        if let (true, Some(session)) = (goes_back, session) {
-            // Its session may have moved to another connection in the meantime, which then has to be flushed.
-            let mut pending = node.pending();
-            node.engine().give_back(session, me, std::mem::take(&mut batch.events), pending.dirty());
-        } else if wrote == Wrote::Full {
-            let bytes: &[u8] = if is_single { batch.events[0].frame() } else { bytes };
-            self.rest.extend_from_slice(&bytes[count..]);
+        match session {
+            Some(session) if goes_back => {
+                // Its session may have moved to another connection in the meantime, which then has to be flushed.
+                let mut pending = node.pending();
+                node.engine().give_back(session, me, std::mem::take(&mut batch.events), pending.dirty());
+            }
+            _ if wrote == Wrote::Full => self.rest.extend_from_slice(&bytes[count..]),
+            _ => {}
         }
         wrote
     }
@@ -186,6 +184,7 @@ pub(super) struct Wire<'w> {
     pub(super) counters: &'w Counters,
     pub(super) node: &'w Arc<Node>,
     pub(super) me: &'w OutletRef,
+    pub(super) deflate: DeflateFrom,
 }
 
 /// The session may no longer be written to through this connection.

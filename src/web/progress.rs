@@ -3,10 +3,14 @@
 //! hyper has one timer for the head of a request, which also runs while a kept-alive connection waits for the next one.
 //! Clients keep connections for minutes, and closing one just when it is used loses a request, so the two times are
 //! apart here.
+//!
+//! While hyper answers a request it watches for the end of the connection, but only until bytes of a next request have
+//! come. From then on [`Monitored`] watches, or the answer would be written to a client that has gone.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +33,8 @@ pub struct Patience {
 pub struct Progress {
     patience: Patience,
     phase: Mutex<Phase>,
+    /// Whether whoever reads the connection has taken all there was and waits for more.
+    is_awaited: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +60,8 @@ impl Progress {
     /// Begins with a connection that has sent nothing; its first head counts from now.
     #[must_use]
     pub fn start(patience: Patience) -> Arc<Self> {
-        Arc::new(Self { patience, phase: Mutex::new(Phase::Head(Instant::now())) })
+        let phase = Mutex::new(Phase::Head(Instant::now()));
+        Arc::new(Self { patience, phase, is_awaited: AtomicBool::new(false) })
     }
 
     /// A whole head has arrived.
@@ -63,8 +70,16 @@ impl Progress {
     }
 
     /// The answer is made.
+    ///
+    /// If bytes have come behind the request, the next head has begun, and it has waited for its answer only.
     pub fn end_request(&self) {
-        *self.phase.lock() = Phase::Idle(Instant::now());
+        let is_clean = self.is_awaited.load(Ordering::Relaxed);
+        let phase = if is_clean { Phase::Idle } else { Phase::Head };
+        *self.phase.lock() = phase(Instant::now());
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Busy)
     }
 
     fn received(&self) {
@@ -111,31 +126,66 @@ impl Progress {
     }
 }
 
-/// A socket that tells a [`Progress`] when something arrives.
+/// Most bytes of later requests that are read while one is answered, beyond what hyper has read itself. Behind more than
+/// these the end of the connection is not seen before the answer is written.
+const AHEAD_MAX: usize = 16 * 1024;
+
+/// A socket that tells a [`Progress`] when something arrives, and notices when the client goes away.
 #[derive(Debug)]
 pub struct Monitored {
     stream: TcpStream,
     progress: Arc<Progress>,
+    /// What was read ahead of hyper.
+    ahead: Vec<u8>,
 }
 
 impl Monitored {
     /// Watches a socket.
     #[must_use]
     pub fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { stream, progress }
+        Self { stream, progress, ahead: Vec::new() }
     }
 
-    /// Returns the socket.
+    /// Returns the socket, and what was read from it and handed to nobody.
     #[must_use]
-    pub fn into_inner(self) -> TcpStream {
-        self.stream
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.ahead)
+    }
+
+    /// Reads on where hyper has stopped, which does so with the bytes of a next request in its hands.
+    fn look_ahead(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.progress.is_awaited.load(Ordering::Relaxed) || !self.progress.is_busy() {
+            return Ok(());
+        }
+        let mut piece = [0; 1024];
+        while self.ahead.len() < AHEAD_MAX {
+            let mut read = ReadBuf::new(&mut piece);
+            let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_read(context, &mut read) else { break };
+            outcome?;
+            if read.filled().is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.ahead.extend_from_slice(read.filled());
+        }
+        Ok(())
     }
 }
 
 impl AsyncRead for Monitored {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = out.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(context, out);
+        let outcome = if self.ahead.is_empty() {
+            Pin::new(&mut self.stream).poll_read(context, out)
+        } else {
+            let count = self.ahead.len().min(out.remaining());
+            out.put_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            Poll::Ready(Ok(()))
+        };
+        self.progress.is_awaited.store(outcome.is_pending(), Ordering::Relaxed);
         if out.filled().len() > before {
             self.progress.received();
         }
@@ -149,6 +199,8 @@ impl AsyncWrite for Monitored {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper calls this whenever it has done what it can.
+        self.look_ahead(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -11,6 +11,7 @@ use super::{
     Request, Response,
     progress::Monitored,
     response::{self, Body},
+    websocket::{Deflate, extensions},
 };
 
 /// The only version there is.
@@ -35,6 +36,9 @@ pub enum UpgradeRefusal {
     /// A subprotocol is configured and the client does not offer it.
     #[error("the subprotocol of this server is not offered")]
     Protocol,
+    /// Extensions are spoken here, and the client's list of them cannot be read.
+    #[error("Sec-WebSocket-Extensions is malformed")]
+    Extensions,
 }
 
 impl UpgradeRefusal {
@@ -71,14 +75,32 @@ pub fn is_requested(request: &Request) -> bool {
     has_token(request.headers(), header::UPGRADE, "websocket")
 }
 
+/// What a server speaks beyond the bare protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// The subprotocol that clients must offer; it is selected. Without it none ever is.
+    pub protocol: Option<HeaderValue>,
+    /// Whether permessage-deflate is agreed on with clients that offer it.
+    pub deflate: Deflate,
+}
+
+/// An opening handshake that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The answer 101.
+    pub response: Response,
+    /// What yields the socket once the answer is written.
+    pub handover: Handover,
+    /// Whether permessage-deflate was agreed on.
+    pub deflate: Deflate,
+}
+
 /// Checks an opening handshake and makes the answer 101, with what later yields the socket.
-///
-/// With `protocol` the client must offer that subprotocol, and it is selected; without, none ever is.
 ///
 /// # Errors
 ///
 /// The request is no correct opening handshake.
-pub fn accept(request: &mut Request, protocol: Option<&HeaderValue>) -> Result<(Response, Handover), UpgradeRefusal> {
+pub fn accept(request: &mut Request, spoken: &Spoken) -> Result<Accepted, UpgradeRefusal> {
     if *request.method() != Method::GET {
         return Err(UpgradeRefusal::Method);
     }
@@ -91,9 +113,16 @@ pub fn accept(request: &mut Request, protocol: Option<&HeaderValue>) -> Result<(
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())).ok_or(UpgradeRefusal::Key)?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is visible ASCII");
-    if protocol.is_some_and(|protocol| !offers(headers, protocol)) {
+    if spoken.protocol.as_ref().is_some_and(|protocol| !offers(headers, protocol)) {
         return Err(UpgradeRefusal::Protocol);
     }
+    let extension = match spoken.deflate {
+        Deflate::Off => None,
+        Deflate::On => {
+            let lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+            extensions::agree(lines.iter()).map_err(|extensions::Malformed| UpgradeRefusal::Extensions)?
+        }
+    };
     let upgrade = request.parts.extensions.remove::<OnUpgrade>().ok_or(UpgradeRefusal::Connection)?;
 
     let mut response = Response::new(Body::empty());
@@ -102,10 +131,14 @@ pub fn accept(request: &mut Request, protocol: Option<&HeaderValue>) -> Result<(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(protocol) = protocol {
+    if let Some(protocol) = &spoken.protocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
     }
-    Ok((response, Handover(upgrade)))
+    let deflate = if extension.is_some() { Deflate::On } else { Deflate::Off };
+    if let Some(extension) = extension {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+    }
+    Ok(Accepted { response, handover: Handover(upgrade), deflate })
 }
 
 /// A connection on its way from HTTP to WebSocket.
@@ -127,7 +160,9 @@ impl Handover {
     pub async fn take_stream(self) -> Result<(TcpStream, Bytes), UpgradeError> {
         let upgraded = self.0.await.map_err(UpgradeError::Connection)?;
         let parts = upgraded.downcast::<TokioIo<Monitored>>().map_err(|_| UpgradeError::NotTcp)?;
-        Ok((parts.io.into_inner().into_inner(), parts.read_buf))
+        let (stream, ahead) = parts.io.into_inner().into_parts();
+        let read = if ahead.is_empty() { parts.read_buf } else { Bytes::from([&parts.read_buf[..], &ahead].concat()) };
+        Ok((stream, read))
     }
 }
 
@@ -175,10 +210,14 @@ mod tests {
         "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
 
+    fn spoken(protocol: Option<&'static str>, deflate: Deflate) -> Spoken {
+        Spoken { protocol: protocol.map(HeaderValue::from_static), deflate }
+    }
+
     fn refusal(method: &str, headers: &[&str], protocol: Option<&'static str>) -> UpgradeRefusal {
         let mut request = request(method, "/cometd", headers);
         assert!(is_requested(&request));
-        accept(&mut request, protocol.map(HeaderValue::from_static).as_ref()).unwrap_err()
+        accept(&mut request, &spoken(protocol, Deflate::On)).unwrap_err()
     }
 
     fn without(index: usize, replacement: &'static str) -> [&'static str; 4] {
@@ -201,6 +240,9 @@ mod tests {
             UpgradeRefusal::Key
         );
         assert_eq!(refusal("GET", &GOOD, Some("p")), UpgradeRefusal::Protocol);
+        let [upgrade, connection, version, key] = GOOD;
+        let broken = [upgrade, connection, version, key, "sec-websocket-extensions: permessage-deflate;"];
+        assert_eq!(refusal("GET", &broken, None), UpgradeRefusal::Extensions);
         let response = UpgradeRefusal::Version.response();
         assert_eq!(response.status(), 426);
         assert_eq!(response.headers()["sec-websocket-version"], "13");
@@ -214,7 +256,7 @@ mod tests {
     }
 
     /// Sends one handshake through a real connection and returns the head of the answer and the socket's first bytes.
-    async fn exchange(extra: &str, protocol: Option<&'static str>) -> (String, Vec<u8>) {
+    async fn exchange(extra: &str, spoken: Spoken) -> (String, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (handover_tx, handover_rx) = tokio::sync::oneshot::channel();
@@ -223,8 +265,7 @@ mod tests {
             let (stream, remote) = listener.accept().await.unwrap();
             let service = service_fn(|hyper_request| {
                 let mut request = Request::from_hyper(hyper_request, remote, Scheme::Http);
-                let (response, handover) =
-                    accept(&mut request, protocol.map(HeaderValue::from_static).as_ref()).unwrap();
+                let Accepted { response, handover, .. } = accept(&mut request, &spoken).unwrap();
                 handover_tx.lock().take().unwrap().send(handover).unwrap();
                 async { Ok::<_, Infallible>(response) }
             });
@@ -259,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_comes_back_with_what_was_read() {
-        let (answer, bytes) = exchange("sec-websocket-protocol: other\r\n", None).await;
+        let (answer, bytes) = exchange("sec-websocket-protocol: other\r\n", Spoken::default()).await;
         assert!(answer.starts_with("http/1.1 101 "), "{answer}");
         assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
         assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
@@ -268,7 +309,25 @@ mod tests {
 
     #[tokio::test]
     async fn the_configured_subprotocol_is_selected() {
-        let (answer, _) = exchange("sec-websocket-protocol: other, p\r\n", Some("p")).await;
+        let (answer, _) = exchange("sec-websocket-protocol: other, p\r\n", spoken(Some("p"), Deflate::Off)).await;
         assert!(answer.contains("sec-websocket-protocol: p\r\n"), "{answer}");
+    }
+
+    /// [PD-1], [PD-2]
+    #[tokio::test]
+    async fn compression_is_agreed_on_only_where_it_is_spoken() {
+        let offer = "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n";
+        let (answer, _) = exchange(offer, spoken(None, Deflate::On)).await;
+        let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert!(answer.contains(&format!("sec-websocket-extensions: {agreed}\r\n")), "{answer}");
+        for (offer, deflate) in [
+            (offer, Deflate::Off),
+            ("", Deflate::On),
+            ("sec-websocket-extensions: other\r\n", Deflate::On),
+            ("sec-websocket-extensions: ;;\r\n", Deflate::Off),
+        ] {
+            let (answer, _) = exchange(offer, spoken(None, deflate)).await;
+            assert!(!answer.contains("sec-websocket-extensions"), "{answer}");
+        }
     }
 }

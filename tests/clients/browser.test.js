@@ -3,7 +3,8 @@
 import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { launch, missing, pageFile, servePage } from "./browser.js";
-import { foreign, start } from "./mirant.js";
+import { COMPRESSION, foreign, start } from "./mirant.js";
+import { relay } from "./relay.js";
 
 /** Runs the conversation in a new page at `address`, and checks by the browser's own events what it travelled over. */
 async function converseIn(t, browser, address, options, prepare = async () => {}) {
@@ -53,18 +54,19 @@ describe("cometd 9.0.0 in Chromium", { skip: missing }, () => {
         await browser?.close();
     });
 
+    const skip = foreign && "needs a server that is told so by its settings";
+    const intercept = (origin) => (page) =>
+        page.route(`${origin}/test-page/**`, async (route) => {
+            await route.fulfill(await pageFile(new URL(route.request().url()).pathname));
+        });
+
     for (const transport of ["websocket", "long-polling"]) {
         it(`talks ${transport} on the server's own origin`, async (t) => {
             const { url, origin, stop } = await serve();
-            const intercept = (page) =>
-                page.route(`${origin}/test-page/**`, async (route) => {
-                    await route.fulfill(await pageFile(new URL(route.request().url()).pathname));
-                });
-            await converseIn(t, browser, `${origin}/test-page/index.html`, { url, transport }, intercept);
+            await converseIn(t, browser, `${origin}/test-page/index.html`, { url, transport }, intercept(origin));
             await stop();
         });
 
-        const skip = foreign && "needs a server that is told to allow the page's origin";
         for (const [what, allowed] of [["any origin", () => "*"], ["its origin", otherSite]]) {
             it(`talks ${transport} on another site, with ${what} allowed`, { skip }, async (t) => {
                 const { url, stop } = await serve(`server.allowed_origins=${allowed()}`);
@@ -73,4 +75,21 @@ describe("cometd 9.0.0 in Chromium", { skip: missing }, () => {
             });
         }
     }
+
+    it("talks websocket compressed in both directions", { skip }, async (t) => {
+        const { url, stop } = await serve(...COMPRESSION);
+        const between = await relay(url);
+        try {
+            const { origin, sent, received, agreed } = between;
+            const options = { url: between.url, transport: "websocket" };
+            await converseIn(t, browser, `${origin}/test-page/index.html`, options, intercept(origin));
+            t.diagnostic(`agreed: ${agreed}; sent ${JSON.stringify(sent)}, received ${JSON.stringify(received)}`);
+            assert.match(agreed[0], /^permessage-deflate;/);
+            assert.ok(sent.compressed > 0, "the browser compressed");
+            assert.ok(received.compressed > 0, "the server compressed");
+            await stop();
+        } finally {
+            between.close();
+        }
+    });
 });

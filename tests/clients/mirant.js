@@ -15,6 +15,9 @@ const HOLD = "700ms";
 /** Whether the tests talk to a server that somebody else started, named by BAYEUX_URL. */
 export const foreign = Boolean(process.env.BAYEUX_URL);
 
+/** Settings of a server that compresses what is worth it. */
+export const COMPRESSION = ["bayeux.websocket.permessage_deflate=true"];
+
 /** The path of the server's binary: MIRANT_BIN, or what `cargo build` makes. */
 export function binary() {
     if (process.env.MIRANT_BIN) {

@@ -52,6 +52,30 @@ fn what_is_published_after_a_cut_waits_for_the_next_connect() {
     }
 }
 
+/// [LP-10] Bytes behind a held connect keep hyper from seeing the end of the connection.
+#[test]
+fn a_client_that_has_sent_ahead_and_goes_away_loses_nothing() {
+    let host = Host::start(&[]);
+    let client = session(&host);
+    let next = Request::post("/cometd", json!([connect(&client)]).to_string()).to_bytes();
+    let ahead: [&[&[u8]]; 4] = [&[b"P"], &[&next], &[b"POST /", &next, &next], &[&[b'x'; 10_000], &[b'y'; 10_000]]];
+    for (round, pieces) in ahead.into_iter().cycle().take(20).enumerate() {
+        let mut held = hold(&host, &client);
+        for piece in pieces {
+            held.send_bytes(piece).unwrap();
+            // Another connection has its turn in between, so that the pieces are more than one read.
+            exchange(&host, &json!({"channel": "/other", "clientId": client.id}));
+        }
+        assert!(host.session(&client.id).unwrap().is_held);
+        drop(held);
+        wait_for("the end of the hold", || !host.session(&client.id).unwrap().is_held);
+        host.publish("/news", &json!(round));
+        let messages = exchange(&host, &connect(&client));
+        assert_eq!(messages[0], json!({"channel": "/news", "data": round}));
+        assert_eq!((messages.len(), &messages[1]["channel"]), (2, &json!("/meta/connect")));
+    }
+}
+
 #[test]
 fn a_held_connect_gets_each_publication_once() {
     let host = Host::start(&[]);

@@ -15,6 +15,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tokio::runtime::{Handle, Runtime};
 
+use crate::support::deflate;
 use crate::support::http::PATIENCE;
 use crate::support::websocket::{Frame, Socket, opcode, opening};
 
@@ -138,6 +139,17 @@ impl Client {
         client
     }
 
+    /// The same on a socket with permessage-deflate.
+    #[track_caller]
+    pub(crate) fn compressing(host: &Host, channel: &str) -> Self {
+        let (socket, agreed) = deflate::open(host.address(), deflate::OFFER);
+        assert_eq!(agreed.as_deref(), Some(deflate::AGREED));
+        let mut client = Self { id: String::new(), socket, messages: VecDeque::new() };
+        client.handshake();
+        client.subscribe(channel);
+        client
+    }
+
     #[track_caller]
     pub(crate) fn handshake(&mut self) {
         self.send(&json!([{"channel": "/meta/handshake"}]));
@@ -176,8 +188,7 @@ impl Client {
                 return message;
             }
             let frame = self.socket.receive().expect("a frame");
-            assert_eq!(frame.first, 0x80 | opcode::TEXT, "{frame:?}");
-            let Value::Array(messages) = serde_json::from_slice(&frame.payload).unwrap() else {
+            let Value::Array(messages) = serde_json::from_slice(&deflate::payload(&frame)).unwrap() else {
                 panic!("no array: {frame:?}");
             };
             self.messages.extend(messages);

@@ -5,6 +5,7 @@
 //! publisher's order is a failure, whatever the test is about.
 #![allow(clippy::unwrap_used)] // Functions that tests share panic like the tests themselves.
 
+mod compression;
 mod cut;
 mod fan_out;
 mod frames;

@@ -263,6 +263,22 @@ fn a_connection_at_rest_is_closed() {
 }
 
 #[test]
+fn a_head_that_begins_behind_a_request_has_no_more_time_than_others() {
+    let server = Server::start(&["server.header_timeout=500ms"]);
+    let handshake = Request::post(MOUNT, r#"[{"channel":"/meta/handshake"}]"#);
+    for request in [handshake.clone(), handshake.chunked(10), Request::new("OPTIONS", MOUNT)] {
+        let mut clean = Connection::open(server.address());
+        let mut slow = Connection::open(server.address());
+        assert_eq!(clean.exchange(&request).expect("a response").status, 200);
+        slow.send_bytes(&[&request.to_bytes()[..], b"POST /com"].concat()).expect("written");
+        assert_eq!(slow.response().expect("a response").status, 200);
+        slow.closed().expect("an end");
+        // The time between two requests is another one.
+        assert_eq!(clean.exchange(&request).expect("a response").status, 200);
+    }
+}
+
+#[test]
 fn what_is_no_http_is_refused() {
     let server = Server::start(&["server.header_timeout=1s", "server.body_timeout=1s"]);
     let mut witness = Witness::new(&server);

@@ -7,6 +7,7 @@
 mod acknowledge;
 mod bad_frames;
 mod bad_input;
+mod compression;
 mod connect;
 mod disconnect;
 mod duplicates;

@@ -2,6 +2,7 @@
 
 pub(crate) mod application;
 pub(crate) mod client;
+pub(crate) mod deflate;
 pub(crate) mod http;
 pub(crate) mod reference;
 pub(crate) mod server;

@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 
 use super::{
     CloseCode,
+    deflate::{Deflate, inflate, wire_len_max},
     header::{HEADER_BYTES_MAX, Header},
     mask::unmask,
 };
@@ -53,8 +54,13 @@ impl CloseReason {
         Self { code: CloseCode::Invalid, text: "text is not UTF-8" }
     }
 
+    /// A compressed message cannot be inflated.
+    pub(super) fn not_deflated() -> Self {
+        Self { code: CloseCode::Invalid, text: "compressed message is broken" }
+    }
+
     /// A message was longer than allowed.
-    fn too_big() -> Self {
+    pub(super) fn too_big() -> Self {
         Self { code: CloseCode::Size, text: "message is too big" }
     }
 }
@@ -67,6 +73,8 @@ impl CloseReason {
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_message_size: usize,
+    /// Whether messages may be compressed.
+    deflate: Deflate,
     /// What has not arrived whole. Boxed, so that a quiet connection does not pay for it.
     partial: Option<Box<Partial>>,
     /// Nothing more is read after a close or a violation.
@@ -83,6 +91,8 @@ struct Partial {
     frame: Option<Frame>,
     /// What the message is whose fragments are collected in `data`; present from its first frame to its last.
     message: Option<Data>,
+    /// Whether that message is compressed.
+    compressed: bool,
     /// Payload of the message so far, unmasked.
     data: Vec<u8>,
     /// Payload so far of a control frame, which may stand between two fragments.
@@ -101,10 +111,11 @@ struct Frame {
 }
 
 impl FrameDecoder {
-    /// Creates a decoder for one connection; a message may have `max_message_size` bytes over all its fragments.
+    /// Creates a decoder for one connection; a message may have `max_message_size` bytes over all its fragments, and
+    /// when it is inflated.
     #[must_use]
-    pub fn new(max_message_size: usize) -> Self {
-        Self { max_message_size, partial: None, ended: false }
+    pub fn new(max_message_size: usize, deflate: Deflate) -> Self {
+        Self { max_message_size, deflate, partial: None, ended: false }
     }
 
     /// Takes the next message out of `input`, which becomes what was not looked at yet.
@@ -140,22 +151,27 @@ impl FrameDecoder {
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|partial| partial.frame.is_some()) {
                 let Some(frame) = partial.fill(input, self.max_message_size) else { return Ok(None) };
-                if let Some(incoming) = partial.finish(&frame)? {
+                if let Some(incoming) = partial.finish(&frame, self.max_message_size)? {
                     return Ok(Some(incoming));
                 }
             }
             let Some(header) = self.read_header(input)? else { return Ok(None) };
             let remaining = self.check(&header)?;
-            let Header { fin, opcode, mask, .. } = header;
+            let Header { fin, opcode, mask, compressed, .. } = header;
             // The usual case: one message, one frame, one read. It leaves without a copy.
             if fin && opcode != OpCode::Data(Data::Continue) && remaining <= input.len() {
                 let payload = split(input, remaining);
                 unmask(payload, mask);
-                return interpret(opcode, Cow::Borrowed(payload)).map(Some);
+                let payload = match compressed {
+                    false => Cow::Borrowed(&*payload),
+                    true => Cow::Owned(inflate(payload, self.max_message_size)?),
+                };
+                return interpret(opcode, payload).map(Some);
             }
             let partial = self.partial.get_or_insert_default();
             if let OpCode::Data(kind @ (Data::Text | Data::Binary)) = opcode {
                 partial.message = Some(kind);
+                partial.compressed = compressed;
             }
             partial.frame = Some(Frame { fin, opcode, mask, remaining });
         }
@@ -164,9 +180,9 @@ impl FrameDecoder {
     /// Takes a header off the input, or keeps what there is of it.
     fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, CloseReason> {
         if let Some(partial) = self.partial.as_deref_mut().filter(|partial| partial.head_len > 0) {
-            return partial.complete_head(input);
+            return partial.complete_head(input, self.deflate);
         }
-        let header = Header::parse(input)?;
+        let header = Header::parse(input, self.deflate)?;
         match &header {
             Some(header) => {
                 split(input, header.size);
@@ -184,19 +200,21 @@ impl FrameDecoder {
 
     /// Checks whether the frame may come now, and returns the length of its payload, which is within the limit.
     fn check(&self, header: &Header) -> Result<usize, CloseReason> {
-        let (in_message, collected) =
-            self.partial.as_ref().map_or((false, 0), |partial| (partial.message.is_some(), partial.data.len()));
+        let (in_message, compressed, collected) = self
+            .partial
+            .as_ref()
+            .map_or((false, false, 0), |partial| (partial.message.is_some(), partial.compressed, partial.data.len()));
         let room = match header.opcode {
             // The header was refused if it announced more than 125.
             OpCode::Control(_) => usize::MAX,
             OpCode::Data(Data::Continue) if !in_message => {
                 return Err(CloseReason::protocol("continuation of no message"));
             }
-            OpCode::Data(Data::Continue) => self.max_message_size - collected,
+            OpCode::Data(Data::Continue) => on_wire(self.max_message_size, compressed) - collected,
             OpCode::Data(_) if in_message => {
                 return Err(CloseReason::protocol("message begins inside another"));
             }
-            OpCode::Data(_) => self.max_message_size,
+            OpCode::Data(_) => on_wire(self.max_message_size, header.compressed),
         };
         usize::try_from(header.payload).ok().filter(|&payload| payload <= room).ok_or_else(CloseReason::too_big)
     }
@@ -209,11 +227,11 @@ impl Partial {
     }
 
     /// Adds to the incomplete header, and returns it once it is whole.
-    fn complete_head(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, CloseReason> {
+    fn complete_head(&mut self, input: &mut &mut [u8], deflate: Deflate) -> Result<Option<Header>, CloseReason> {
         let known = self.head_len;
         let end = HEADER_BYTES_MAX.min(known + input.len());
         self.head[known..end].copy_from_slice(&input[..end - known]);
-        let header = Header::parse(&self.head[..end])?;
+        let header = Header::parse(&self.head[..end], deflate)?;
         match &header {
             Some(header) => {
                 self.head_len = 0;
@@ -238,7 +256,7 @@ impl Partial {
         frame.remaining -= count;
         let (buffer, len_max) = match frame.opcode {
             OpCode::Control(_) => (&mut self.control, None),
-            OpCode::Data(_) => (&mut self.data, (!frame.fin).then_some(max_message_size)),
+            OpCode::Data(_) => (&mut self.data, (!frame.fin).then_some(on_wire(max_message_size, self.compressed))),
         };
         let len_max = len_max.unwrap_or(buffer.len() + count + frame.remaining);
         append(buffer, payload, len_max);
@@ -246,17 +264,24 @@ impl Partial {
     }
 
     /// Yields what a whole frame completes, if anything.
-    fn finish(&mut self, frame: &Frame) -> Result<Option<Incoming<'static>>, CloseReason> {
+    fn finish(&mut self, frame: &Frame, max_message_size: usize) -> Result<Option<Incoming<'static>>, CloseReason> {
         let (opcode, payload) = match (frame.opcode, self.message) {
             (OpCode::Control(_), _) => (frame.opcode, mem::take(&mut self.control)),
             (OpCode::Data(_), Some(kind)) if frame.fin => {
                 self.message = None;
-                (OpCode::Data(kind), mem::take(&mut self.data))
+                let data = mem::take(&mut self.data);
+                let data = if self.compressed { inflate(&data, max_message_size)? } else { data };
+                (OpCode::Data(kind), data)
             }
             (OpCode::Data(_), _) => return Ok(None),
         };
         interpret(opcode, Cow::Owned(payload)).map(Some)
     }
+}
+
+/// How many bytes of payload a message of at most `max_message_size` may have on the wire.
+const fn on_wire(max_message_size: usize, compressed: bool) -> usize {
+    if compressed { wire_len_max(max_message_size) } else { max_message_size }
 }
 
 /// Appends `bytes`, doubling the buffer as needed but never beyond `len_max`, the most that it can come to hold.

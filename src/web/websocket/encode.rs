@@ -4,6 +4,8 @@ use super::CloseCode;
 
 /// First byte of a whole text message.
 const TEXT: u8 = 0x81;
+/// First byte of a whole text message that is compressed: the first reserved bit says so (RFC 7692, 6).
+pub(super) const DEFLATED_TEXT: u8 = 0xc1;
 /// First byte of a close frame.
 const CLOSE: u8 = 0x88;
 /// First byte of a pong.
@@ -15,8 +17,13 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// Builds the header of a text frame with `len` bytes of payload: the bytes, and how many of them count (2, 4 or 10).
 #[must_use]
 pub const fn frame_header(len: usize) -> ([u8; 10], usize) {
+    frame_header_of(TEXT, len)
+}
+
+/// Builds the header of a frame that begins with the byte `first`.
+pub(super) const fn frame_header_of(first: u8, len: usize) -> ([u8; 10], usize) {
     let mut header = [0; 10];
-    header[0] = TEXT;
+    header[0] = first;
     let length = (len as u64).to_be_bytes();
     match len {
         0..=125 => {

@@ -3,6 +3,7 @@
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::decode::CloseReason;
+use super::deflate::Deflate;
 
 /// Bytes of the longest header: two, eight of length, four of mask.
 pub(super) const HEADER_BYTES_MAX: usize = 14;
@@ -15,6 +16,8 @@ const CONTROL_BYTES_MAX: u64 = 125;
 pub(super) struct Header {
     /// Whether this frame ends its message.
     pub(super) fin: bool,
+    /// Whether the message that begins with this frame is compressed.
+    pub(super) compressed: bool,
     /// What the frame is; never a reserved code.
     pub(super) opcode: OpCode,
     /// Bytes of payload announced; nothing may be allocated by it before it is compared with the limit.
@@ -31,13 +34,18 @@ impl Header {
     /// # Errors
     ///
     /// Whatever RFC 6455 forbids a client to send, as soon as it can be seen.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, CloseReason> {
+    pub(super) fn parse(bytes: &[u8], deflate: Deflate) -> Result<Option<Self>, CloseReason> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         let fin = first & 0x80 != 0;
-        if first & 0x70 != 0 {
-            return Err(CloseReason::protocol("reserved bit set without an extension"));
-        }
         let opcode = OpCode::from(first & 0x0f);
+        let compressed = match first & 0x70 {
+            0 => false,
+            0x40 if deflate == Deflate::On && matches!(opcode, OpCode::Data(Data::Text | Data::Binary)) => true,
+            0x40 if deflate == Deflate::On => {
+                return Err(CloseReason::protocol("compression is marked elsewhere than where a message begins"));
+            }
+            _ => return Err(CloseReason::protocol("reserved bit set without an extension")),
+        };
         if let OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) = opcode {
             return Err(CloseReason::protocol("unknown opcode"));
         }
@@ -55,7 +63,7 @@ impl Header {
         }
         let Some((payload, rest)) = parse_length(short, rest)? else { return Ok(None) };
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        Ok(Some(Self { fin, opcode, payload, mask: *mask, size: bytes.len() - rest.len() }))
+        Ok(Some(Self { fin, compressed, opcode, payload, mask: *mask, size: bytes.len() - rest.len() }))
     }
 }
 

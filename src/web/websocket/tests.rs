@@ -22,7 +22,7 @@ const PING: u8 = 0x89;
 const CLOSE: u8 = 0x88;
 
 /// A client frame with the right length, whose first byte is given.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let (header, size) = frame_header(payload.len());
     let mut bytes = header[..size].to_vec();
@@ -56,7 +56,7 @@ type Outcome = (Vec<Incoming<'static>>, Option<CloseReason>);
 
 /// Decodes `bytes` in pieces of these sizes, over and over; checks what is held after each.
 fn decode_in(bytes: &[u8], sizes: &[usize]) -> Outcome {
-    let mut decoder = FrameDecoder::new(LIMIT);
+    let mut decoder = FrameDecoder::new(LIMIT, Deflate::Off);
     let mut messages = Vec::new();
     let mut rest = bytes;
     for size in sizes.iter().cycle() {
@@ -97,7 +97,7 @@ fn a_whole_frame_is_borrowed_and_nothing_is_kept() {
     let mut bytes = [frame(TEXT, b"[1]"), frame(TEXT, "[\"ä\"]".as_bytes())].concat();
     let range = bytes.as_ptr_range();
     let mut input = bytes.as_mut_slice();
-    let mut decoder = FrameDecoder::new(LIMIT);
+    let mut decoder = FrameDecoder::new(LIMIT, Deflate::Off);
     for expected in ["[1]", "[\"ä\"]"] {
         let Ok(Some(Incoming::Text(Cow::Borrowed(text)))) = decoder.next(&mut input) else { panic!("not borrowed") };
         assert_eq!(text, expected);
@@ -111,7 +111,7 @@ fn a_whole_frame_is_borrowed_and_nothing_is_kept() {
 fn a_payload_is_borrowed_even_if_its_header_came_in_two_reads() {
     let mut bytes = frame(TEXT, b"[1]");
     let (mut first, mut second) = bytes.split_at_mut(3);
-    let mut decoder = FrameDecoder::new(LIMIT);
+    let mut decoder = FrameDecoder::new(LIMIT, Deflate::Off);
     assert_eq!(decoder.next(&mut first), Ok(None));
     assert!(decoder.buffered() > 0);
     assert!(matches!(decoder.next(&mut second), Ok(Some(Incoming::Text(Cow::Borrowed("[1]"))))));
@@ -187,7 +187,7 @@ fn messages_above_the_limit_end_in_1009() {
 #[test]
 fn an_announced_length_reserves_nothing() {
     let mut bytes = frame(TEXT, &[b'x'; 60_000]);
-    let mut decoder = FrameDecoder::new(64 * 1024);
+    let mut decoder = FrameDecoder::new(64 * 1024, Deflate::Off);
     let mut input = &mut bytes[..20];
     assert_eq!(decoder.next(&mut input), Ok(None));
     assert!(decoder.buffered() < 300);
@@ -211,7 +211,7 @@ fn nothing_is_read_after_a_close_or_a_violation() {
     for last in [close_frame(1000, b""), frame(0xc1, b"")] {
         let mut bytes = [last, frame(TEXT, b"late")].concat();
         let mut more = frame(TEXT, b"later");
-        let mut decoder = FrameDecoder::new(LIMIT);
+        let mut decoder = FrameDecoder::new(LIMIT, Deflate::Off);
         let (mut input, mut more) = (bytes.as_mut_slice(), more.as_mut_slice());
         assert!(!matches!(decoder.next(&mut input), Ok(None)));
         assert!(input.is_empty());
