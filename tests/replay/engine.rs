@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mirant::bayeux::config::EngineConfig;
+use mirant::bayeux::extension::ZoneOffset;
 use mirant::bayeux::{
     Batch, Binding, Dirty, Engine, Finished, Handled, IdSource, Message, Peer, PlainNames, Release, SessionId, Slot,
     Time, Took, Transport, Verdict, decode,
@@ -12,15 +13,16 @@ use mirant::bayeux::{
 
 use super::support::deviation::{Change, DEVIATIONS};
 use super::support::fixtures::{Suite, conversations};
+use super::support::pattern::Pattern;
 use super::support::services::{self, channel};
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
-use super::support::transcript::{Conversation, Exchange, Millis};
+use super::support::transcript::{Body, Conversation, Event, Exchange, Frame, Millis, Request};
 
 #[test]
 fn the_engine_answers_as_recorded() {
     let report = Suite::load(&conversations())
         .offering(&["ack", "timesync", "binary"])
-        .as_our_server_has_it()
+        .rewritten_for_our_server()
         .replay(EngineAlone::for_conversation);
     report.check();
     if std::env::var_os("REPLAY").is_some() {
@@ -321,6 +323,18 @@ impl Subject for EngineAlone {
         left.extend(self.engine.next_deadline().map(|at| format!("a deadline at @{}", at.as_millis())));
         left
     }
+}
+
+/// Returns what the clock of a client that asks for the server's shows, and when; both ran on one machine.
+fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
+    conversation.lines.iter().find_map(|line| {
+        let sent = match &line.event {
+            Event::Request(_, Request { body: Body::Json(batch), .. }) | Event::Sent(_, Frame::Batch(batch)) => batch,
+            _ => return None,
+        };
+        let shown = |message: &Pattern| message.member("ext")?.member("timesync")?.member("tc")?.as_u64();
+        sent.messages().iter().find_map(shown).map(|shown| (line.at, shown))
+    })
 }
 
 fn connection_of(token: &Token) -> &str {

@@ -58,7 +58,7 @@ fn both(server: &Server) -> [Box<dyn Client>; 2] {
 }
 
 /// Shakes hands with an `ext`; the reply.
-fn shake(client: &mut dyn Client, ext: Value) -> Value {
+fn shake(client: &mut dyn Client, ext: &Value) -> Value {
     let reply = client.ask(json!([{"channel": "/meta/handshake", "ext": ext}]))[0].clone();
     *client.id() = reply["clientId"].as_str().expect("a clientId").to_owned();
     reply
@@ -73,7 +73,7 @@ fn subscribed(server: &Server) -> impl Iterator<Item = Box<dyn Client>> {
 }
 
 fn subscribe(client: &mut dyn Client) {
-    shake(client, json!({"ack": true}));
+    shake(client, &json!({"ack": true}));
     let first = client.ask(json!([{"channel": CONNECT, "advice": {"timeout": 0}, "ext": {"ack": 0}}]));
     assert_eq!(first[0]["ext"], json!({"ack": 1}));
     client.ask(json!([{"channel": "/meta/subscribe", "subscription": "/a"}]));
@@ -106,14 +106,14 @@ fn advised(ack: u64, timeout: u64) -> Value {
 fn case_171_only_true_asks_for_acknowledgement() {
     let server = Server::start(&[]);
     for mut ann in both(&server) {
-        assert_eq!(shake(&mut *ann, json!({"ack": true}))["ext"], json!({"ack": true}));
+        assert_eq!(shake(&mut *ann, &json!({"ack": true}))["ext"], json!({"ack": true}));
         for ext in [json!({"ack": false}), json!({"ack": "true"})] {
-            assert!(shake(&mut *ann, ext).get("ext").is_none());
+            assert!(shake(&mut *ann, &ext).get("ext").is_none());
         }
     }
     let server = Server::start(&["bayeux.extensions=[]"]);
     for mut ann in both(&server) {
-        assert!(shake(&mut *ann, json!({"ack": true})).get("ext").is_none(), "switched off");
+        assert!(shake(&mut *ann, &json!({"ack": true})).get("ext").is_none(), "switched off");
     }
 }
 

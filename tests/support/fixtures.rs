@@ -75,7 +75,7 @@ impl Suite {
     }
 
     /// Rewrites the conversations in which our server makes the client go on otherwise.
-    pub(crate) fn as_our_server_has_it(mut self) -> Self {
+    pub(crate) fn rewritten_for_our_server(mut self) -> Self {
         for (name, conversation) in &mut self.conversations {
             let (rewritten, deviations) = as_our_server_has_it(std::mem::take(conversation));
             *conversation = rewritten;
