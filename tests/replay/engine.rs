@@ -108,6 +108,9 @@ impl EngineAlone {
         }
         let engine = Engine::new(config, ids, Arc::new(PlainNames));
         services::add(&engine, &conversation.head.services).expect("the services are known");
+        if let Some((at, shown)) = client_clock(conversation) {
+            engine.set_wall_clock(Time::from_millis(at), shown, ZoneOffset::default());
+        }
         engine
     }
 
@@ -325,16 +328,18 @@ impl Subject for EngineAlone {
     }
 }
 
-/// Returns what the clock of a client that asks for the server's shows, and when; both ran on one machine.
+/// Returns what the clock of a client that asks for the server's shows, and when; both ran on one machine. Of all its
+/// messages that one counts which was on its way for the shortest time.
 fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
-    conversation.lines.iter().find_map(|line| {
+    let shown = conversation.lines.iter().filter_map(|line| {
         let sent = match &line.event {
             Event::Request(_, Request { body: Body::Json(batch), .. }) | Event::Sent(_, Frame::Batch(batch)) => batch,
             _ => return None,
         };
         let shown = |message: &Pattern| message.member("ext")?.member("timesync")?.member("tc")?.as_u64();
         sent.messages().iter().find_map(shown).map(|shown| (line.at, shown))
-    })
+    });
+    shown.max_by_key(|(at, shown)| shown.saturating_sub(*at))
 }
 
 fn connection_of(token: &Token) -> &str {
