@@ -8,12 +8,20 @@
 //!
 //! Start reading at [`transcript`], then [`subject`] and [`replay`].
 
+pub mod browsers;
 pub mod deviation;
+mod direction;
+pub mod frames;
+pub mod http;
 pub mod normalise;
 pub mod pattern;
+pub mod recorder;
 pub mod redaction;
+pub mod relay;
 pub mod replay;
 pub mod services;
+pub mod sink;
 pub mod subject;
 pub mod timing;
 pub mod transcript;
+pub mod upstream;

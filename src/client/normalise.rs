@@ -10,7 +10,10 @@ use super::redaction::Redaction;
 use super::transcript::{Answer, Body, Directive, Frame, Head, Headers, Request};
 
 /// Service channels whose handler answers while the publish is processed.
-const ANSWERING_SERVICES: [&str; 3] = ["echo", "tick", "forget"];
+const ANSWERING_SERVICES: [&str; 6] = ["echo", "tick", "forget", "call", "burst", "fail"];
+
+/// Longest burst that is understood as such.
+const BURST_MAX: u64 = 100_000;
 
 /// What is remembered of one connection.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +56,8 @@ pub struct Normaliser {
     /// How often something unexplained was published, and how often each session got it.
     published: BTreeMap<(String, String), usize>,
     delivered: BTreeMap<(String, String, String), usize>,
+    /// Ids of the sessions whose end has its cause in the conversation.
+    disconnected: BTreeSet<String>,
 }
 
 impl Normaliser {
@@ -85,6 +90,24 @@ impl Normaliser {
     /// Notes a publication whose cause is in the conversation, so that its deliveries need no other one.
     pub fn note_publish(&mut self, channel: &str, data: &Pattern) {
         *self.published.entry((channel.to_owned(), canonical(data))).or_default() += 1;
+    }
+
+    /// Notes that the cause of a session's end is in the conversation.
+    pub fn note_disconnect(&mut self, id: &str) {
+        self.disconnected.insert(id.to_owned());
+    }
+
+    /// Notes that a server must offer this.
+    pub fn note_need(&mut self, need: &str) {
+        self.needs.insert(need.to_owned());
+    }
+
+    /// Puts names in place of session ids in JSON that is no message, and takes secrets out of it.
+    #[must_use]
+    pub fn named(&self, mut json: Pattern) -> Pattern {
+        self.redaction.batch(&mut json);
+        self.put_names(&mut json);
+        json
     }
 
     /// Turns a request into one of a conversation.
@@ -194,6 +217,11 @@ impl Normaliser {
             if let Some(service) = service.filter(|service| ANSWERING_SERVICES.contains(service)) {
                 self.known.services.insert(service.to_owned());
             }
+            if service == Some("burst") {
+                let count = message.member("data").and_then(|data| data.member("count")).and_then(Pattern::as_u64);
+                let burst = (0..count.unwrap_or(0).min(BURST_MAX)).map(|i| (channel.clone(), i.to_string()));
+                self.explained.extend(burst);
+            }
             if service == Some("tick") {
                 self.explained.extend((1..=3).map(|i| ("/tick".to_owned(), format!("{{\"i\":{i}}}"))));
             }
@@ -220,7 +248,10 @@ impl Normaliser {
                     self.known.settings.entry("timeout".to_owned()).or_insert_with(|| length_of_time(timeout));
                 }
             }
-            if channel == "/meta/disconnect" && message.member("id").is_none() {
+            let is_goodbye = channel == "/meta/disconnect" && message.member("id").is_none();
+            if is_goodbye && self.disconnected.contains(&talk.session) {
+                // What the operator asked for.
+            } else if is_goodbye {
                 let name = self.sessions.get(&talk.session).unwrap_or(&talk.session).clone();
                 causes.push(Directive::Disconnect(name));
             } else if let (Some(data), None) = (message.member("data"), message.member("successful")) {

@@ -287,6 +287,13 @@ impl<'a, S: Subject> Run<'a, S> {
                 self.subject.disconnect(now, &id);
             }
             Event::Directive(Directive::Restart) => self.subject.restart(now),
+            Event::Directive(Directive::Control(target, body)) => {
+                let fail = |what: String| Failure::about(Some(line.number), what).expecting(line);
+                let target = resolved_target(target, &self.bindings).map_err(fail)?;
+                let body = body_pattern(body).map_or(Ok(String::new()), |body| self.resolved(line, body))?;
+                self.subject.control(now, &target, &body).map_err(fail)?;
+            }
+            Event::Directive(Directive::Browser(..)) => {}
             Event::Sent(_, Frame::Cut) | Event::Answer(..) | Event::Received(..) => {}
         }
         Ok(())
@@ -619,6 +626,19 @@ fn is_like(expected: &str, got: &str) -> bool {
 fn call_argument<'a>(name: &str, body: &'a str) -> Option<&'a str> {
     let body = body.strip_prefix("/**/").unwrap_or(body).trim_end_matches(';');
     body.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
+}
+
+/// Puts what names stand for in the place of `$name`.
+fn resolved_target(target: &str, bindings: &Bindings) -> Result<String, String> {
+    let mut parts = target.split('$');
+    let mut resolved = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+        let value = bindings.get(&part[..end]).ok_or_else(|| format!("cannot be sent without ${}", &part[..end]))?;
+        resolved.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        resolved.push_str(&part[end..]);
+    }
+    Ok(resolved)
 }
 
 fn percent_encoded(text: &str) -> String {
