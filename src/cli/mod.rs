@@ -9,7 +9,9 @@
 //! Exit status: 0 for success, 1 for a failure of the world, 2 for wrong flags or settings.
 
 mod check;
+mod own_server;
 mod record;
+mod replay;
 mod serve;
 mod settings;
 mod signals;
@@ -41,6 +43,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Stands in front of any Bayeux server and writes down what clients and server say to one another.
     Record(record::RecordArgs),
+    /// Plays the client's part of recorded conversations to a server and prints what it answers otherwise.
+    Replay(replay::ReplayArgs),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Serve(more) => serve::run(&settings.and(more)),
         Command::Check(arguments) => check::run(settings, arguments),
         Command::Record(arguments) => record::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
     }
 }
 
