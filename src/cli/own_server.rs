@@ -19,7 +19,12 @@ use crate::node::{Node, OutletRef};
 use crate::server::{Builder, Server};
 
 /// What this server offers of what conversations may need.
-pub(super) const OFFERS: &[&str] = &["control"];
+pub(super) const OFFERS: &[&str] =
+    &["ack", "timesync", "timestamp", "binary", "callback-polling", "empty-batch", "control"];
+
+/// Those of them that are extensions of the protocol. Each is on for the conversations that need it only: most servers
+/// offer none, or answer otherwise where one is on.
+const EXTENSIONS: [&str; 4] = ["ack", "timesync", "timestamp", "binary"];
 
 /// A running server. Dropping it ends it without notice.
 pub(super) struct OwnServer {
@@ -45,6 +50,13 @@ impl OwnServer {
         for (option, value) in &self.head.settings {
             let section = if option == "allowed_origins" { "server" } else { "bayeux" };
             sets.push(format!("{section}.{option}={value}"));
+        }
+        let needs = |need: &str| self.head.needs.iter().any(|other| other == need);
+        let extensions: Vec<&str> = EXTENSIONS.into_iter().filter(|extension| needs(extension)).collect();
+        sets.push(format!("bayeux.extensions={}", extensions.join(",")));
+        if needs("callback-polling") && !self.head.settings.contains_key("allowed_origins") {
+            // The recorded servers let scripts of any page in.
+            sets.push("server.allowed_origins=*".to_owned());
         }
         sets.extend(self.sets.iter().cloned());
         Config::load(None, std::iter::empty(), &sets).map_err(|errors| errors.to_string())

@@ -12,6 +12,12 @@ use super::transcript::{Answer, Body, Directive, Frame, Head, Headers, Request};
 /// Service channels whose handler answers while the publish is processed.
 const ANSWERING_SERVICES: [&str; 6] = ["echo", "tick", "forget", "call", "burst", "fail"];
 
+/// Shortest text that may be the id of a session.
+const ID_MIN: usize = 16;
+
+/// Most such ids that are remembered.
+const STRANGERS_MAX: usize = 1000;
+
 /// Longest burst that is understood as such.
 const BURST_MAX: u64 = 100_000;
 
@@ -58,6 +64,8 @@ pub struct Normaliser {
     delivered: BTreeMap<(String, String, String), usize>,
     /// Ids of the sessions whose end has its cause in the conversation.
     disconnected: BTreeSet<String>,
+    /// Ids of sessions that are none of this conversation, in the order in which clients named them.
+    strangers: Vec<String>,
 }
 
 impl Normaliser {
@@ -204,9 +212,10 @@ impl Normaliser {
             self.needs.insert("empty-batch".to_owned());
         }
         for message in batch.messages() {
-            self.note_extensions(message);
+            self.note_extensions(message, &["binary"]);
             let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
             if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
+                self.note_stranger(&session);
                 talk.session = session;
             }
             if channel.starts_with("/meta/") {
@@ -237,7 +246,7 @@ impl Normaliser {
         self.redaction.batch(&mut batch);
         let mut causes = Vec::new();
         for message in batch.messages() {
-            self.note_extensions(message);
+            self.note_extensions(message, &["ack", "timesync", "binary"]);
             let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
             if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
                 let next = format!("session{}", self.sessions.len() + 1);
@@ -261,6 +270,7 @@ impl Normaliser {
                 self.acknowledgements.insert(number);
             }
         }
+        self.put_times(&mut batch);
         self.put_names(&mut batch);
         (causes, batch)
     }
@@ -281,20 +291,45 @@ impl Normaliser {
         Some(Directive::Publish(channel, data.clone()))
     }
 
-    fn note_extensions(&mut self, message: &Pattern) {
-        for extension in ["ack", "timesync", "binary"] {
+    /// Notes the extensions that a message makes use of. What a client offers is not used before the server answers.
+    fn note_extensions(&mut self, message: &Pattern, extensions: &[&str]) {
+        for extension in extensions {
             if message.member("ext").is_some_and(|ext| ext.member(extension).is_some()) {
-                self.needs.insert(extension.to_owned());
+                self.needs.insert((*extension).to_owned());
             }
+        }
+    }
+
+    /// Remembers an id that the server did not give here and that looks as if one had: it may still be worth something.
+    fn note_stranger(&mut self, id: &str) {
+        let is_mixed =
+            id.bytes().any(|byte| byte.is_ascii_digit()) && id.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let is_known = self.sessions.contains_key(id) || self.strangers.iter().any(|known| known == id);
+        if id.len() >= ID_MIN && is_mixed && !is_known && self.strangers.len() < STRANGERS_MAX {
+            self.strangers.push(id.to_owned());
+        }
+    }
+
+    /// Puts `…` in place of the time that the server adds to its messages.
+    fn put_times(&mut self, batch: &mut Pattern) {
+        let messages = match batch {
+            Pattern::Array(messages) => messages.as_mut_slice(),
+            other => std::slice::from_mut(other),
+        };
+        for time in messages.iter_mut().filter_map(|message| message.member_mut("timestamp")) {
+            *time = Pattern::Any;
+            self.needs.insert("timestamp".to_owned());
         }
     }
 
     fn put_names(&self, pattern: &mut Pattern) {
         match pattern {
             Pattern::Text(_) => {
-                let name = pattern.as_text().and_then(|text| self.sessions.get(&text));
-                if let Some(name) = name {
+                let Some(text) = pattern.as_text() else { return };
+                if let Some(name) = self.sessions.get(&text) {
                     *pattern = Pattern::Name(name.clone());
+                } else if let Some(place) = self.strangers.iter().position(|stranger| *stranger == text) {
+                    *pattern = Pattern::Text(format!("\"stranger{}\"", place + 1));
                 }
             }
             Pattern::Array(elements) => elements.iter_mut().for_each(|element| self.put_names(element)),
