@@ -486,7 +486,8 @@ impl State {
     fn finish(&mut self) -> Summary {
         let is_in_use = |connection: &&Connection| {
             let waits = connection.open.values().any(|recorded| *recorded);
-            !connection.ended && !connection.name.is_empty() && (connection.is_socket || waits)
+            let is_alive = !connection.ended && !connection.end_announced && !connection.name.is_empty();
+            is_alive && (connection.is_socket || waits)
         };
         let open: Vec<String> = self.connections.values().filter(is_in_use).map(|open| open.name.clone()).collect();
         for name in open {
