@@ -3,13 +3,18 @@
 //! [`main`] is the whole of it. Settings come from the flags of `settings.rs`, which every command that needs settings
 //! takes, and are read by [`Config::load`](crate::config::Config::load).
 //!
-//! **Must not know** how anything is served; a command builds a server from its settings and waits for it.
+//! **Must not know** how anything is served, nor what travels on connections: a command builds a server from its settings,
+//! or a part of `client` from its flags, and waits for it.
 //!
 //! Exit status: 0 for success, 1 for a failure of the world, 2 for wrong flags or settings.
 
 mod check;
+mod own_server;
+mod record;
+mod replay;
 mod serve;
 mod settings;
+mod signals;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -36,6 +41,10 @@ enum Command {
     Serve(SettingsArgs),
     /// Says what is wrong with the settings, and starts nothing.
     Check(check::CheckArgs),
+    /// Stands in front of any Bayeux server and writes down what clients and server say to one another.
+    Record(record::RecordArgs),
+    /// Plays the client's part of recorded conversations to a server and prints what it answers otherwise.
+    Replay(replay::ReplayArgs),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -45,6 +54,8 @@ pub fn main() -> ExitCode {
     match command.unwrap_or_else(|| Command::Serve(SettingsArgs::default())) {
         Command::Serve(more) => serve::run(&settings.and(more)),
         Command::Check(arguments) => check::run(settings, arguments),
+        Command::Record(arguments) => record::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
     }
 }
 

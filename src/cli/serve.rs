@@ -6,10 +6,10 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::settings::{Loaded, SettingsArgs};
+use super::signals::StopSignals;
 use super::{WRONG_SETTINGS, complain, print};
 use crate::config::{Config, LogConfig, Mount};
 use crate::server::Builder;
@@ -63,26 +63,6 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         name = stop.next() => tracing::warn!(signal = name, "stopped at once, at a second signal"),
     }
     Ok(())
-}
-
-/// The signals that end the server.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for one of the signals and names it.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// The lines that say the server is ready, and where.

@@ -8,13 +8,26 @@
 //!
 //! Start reading at [`transcript`], then [`subject`] and [`replay`].
 
+pub mod browsers;
+pub mod cookies;
 pub mod deviation;
+mod direction;
+pub mod files;
+pub mod frames;
+pub mod http;
+pub mod line;
 pub mod normalise;
 pub mod pattern;
+pub mod player;
+pub mod recorder;
 pub mod redaction;
+pub mod relay;
+pub mod remote;
 pub mod replay;
 pub mod services;
+pub mod sink;
 pub mod subject;
 pub mod timing;
 pub mod together;
 pub mod transcript;
+pub mod upstream;

@@ -10,7 +10,16 @@ use super::redaction::Redaction;
 use super::transcript::{Answer, Body, Directive, Frame, Head, Headers, Request};
 
 /// Service channels whose handler answers while the publish is processed.
-const ANSWERING_SERVICES: [&str; 3] = ["echo", "tick", "forget"];
+const ANSWERING_SERVICES: [&str; 6] = ["echo", "tick", "forget", "call", "burst", "fail"];
+
+/// Shortest text that may be the id of a session.
+const ID_MIN: usize = 16;
+
+/// Most such ids that are remembered.
+const STRANGERS_MAX: usize = 1000;
+
+/// Longest burst that is understood as such.
+const BURST_MAX: u64 = 100_000;
 
 /// What is remembered of one connection.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +62,10 @@ pub struct Normaliser {
     /// How often something unexplained was published, and how often each session got it.
     published: BTreeMap<(String, String), usize>,
     delivered: BTreeMap<(String, String, String), usize>,
+    /// Ids of the sessions whose end has its cause in the conversation.
+    disconnected: BTreeSet<String>,
+    /// Ids of sessions that are none of this conversation, in the order in which clients named them.
+    strangers: Vec<String>,
 }
 
 impl Normaliser {
@@ -85,6 +98,24 @@ impl Normaliser {
     /// Notes a publication whose cause is in the conversation, so that its deliveries need no other one.
     pub fn note_publish(&mut self, channel: &str, data: &Pattern) {
         *self.published.entry((channel.to_owned(), canonical(data))).or_default() += 1;
+    }
+
+    /// Notes that the cause of a session's end is in the conversation.
+    pub fn note_disconnect(&mut self, id: &str) {
+        self.disconnected.insert(id.to_owned());
+    }
+
+    /// Notes that a server must offer this.
+    pub fn note_need(&mut self, need: &str) {
+        self.needs.insert(need.to_owned());
+    }
+
+    /// Puts names in place of session ids in JSON that is no message, and takes secrets out of it.
+    #[must_use]
+    pub fn named(&self, mut json: Pattern) -> Pattern {
+        self.redaction.batch(&mut json);
+        self.put_names(&mut json);
+        json
     }
 
     /// Turns a request into one of a conversation.
@@ -181,9 +212,10 @@ impl Normaliser {
             self.needs.insert("empty-batch".to_owned());
         }
         for message in batch.messages() {
-            self.note_extensions(message);
+            self.note_extensions(message, &["binary"]);
             let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
             if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
+                self.note_stranger(&session);
                 talk.session = session;
             }
             if channel.starts_with("/meta/") {
@@ -193,6 +225,11 @@ impl Normaliser {
             let service = channel.strip_prefix("/service/");
             if let Some(service) = service.filter(|service| ANSWERING_SERVICES.contains(service)) {
                 self.known.services.insert(service.to_owned());
+            }
+            if service == Some("burst") {
+                let count = message.member("data").and_then(|data| data.member("count")).and_then(Pattern::as_u64);
+                let burst = (0..count.unwrap_or(0).min(BURST_MAX)).map(|i| (channel.clone(), i.to_string()));
+                self.explained.extend(burst);
             }
             if service == Some("tick") {
                 self.explained.extend((1..=3).map(|i| ("/tick".to_owned(), format!("{{\"i\":{i}}}"))));
@@ -209,7 +246,7 @@ impl Normaliser {
         self.redaction.batch(&mut batch);
         let mut causes = Vec::new();
         for message in batch.messages() {
-            self.note_extensions(message);
+            self.note_extensions(message, &["ack", "timesync", "binary"]);
             let channel = message.member("channel").and_then(Pattern::as_text).unwrap_or_default();
             if let Some(session) = message.member("clientId").and_then(Pattern::as_text) {
                 let next = format!("session{}", self.sessions.len() + 1);
@@ -220,7 +257,10 @@ impl Normaliser {
                     self.known.settings.entry("timeout".to_owned()).or_insert_with(|| length_of_time(timeout));
                 }
             }
-            if channel == "/meta/disconnect" && message.member("id").is_none() {
+            let is_goodbye = channel == "/meta/disconnect" && message.member("id").is_none();
+            if is_goodbye && self.disconnected.contains(&talk.session) {
+                // What the operator asked for.
+            } else if is_goodbye {
                 let name = self.sessions.get(&talk.session).unwrap_or(&talk.session).clone();
                 causes.push(Directive::Disconnect(name));
             } else if let (Some(data), None) = (message.member("data"), message.member("successful")) {
@@ -230,6 +270,7 @@ impl Normaliser {
                 self.acknowledgements.insert(number);
             }
         }
+        self.put_times(&mut batch);
         self.put_names(&mut batch);
         (causes, batch)
     }
@@ -250,20 +291,45 @@ impl Normaliser {
         Some(Directive::Publish(channel, data.clone()))
     }
 
-    fn note_extensions(&mut self, message: &Pattern) {
-        for extension in ["ack", "timesync", "binary"] {
+    /// Notes the extensions that a message makes use of. What a client offers is not used before the server answers.
+    fn note_extensions(&mut self, message: &Pattern, extensions: &[&str]) {
+        for extension in extensions {
             if message.member("ext").is_some_and(|ext| ext.member(extension).is_some()) {
-                self.needs.insert(extension.to_owned());
+                self.needs.insert((*extension).to_owned());
             }
+        }
+    }
+
+    /// Remembers an id that the server did not give here and that looks as if one had: it may still be worth something.
+    fn note_stranger(&mut self, id: &str) {
+        let is_mixed =
+            id.bytes().any(|byte| byte.is_ascii_digit()) && id.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let is_known = self.sessions.contains_key(id) || self.strangers.iter().any(|known| known == id);
+        if id.len() >= ID_MIN && is_mixed && !is_known && self.strangers.len() < STRANGERS_MAX {
+            self.strangers.push(id.to_owned());
+        }
+    }
+
+    /// Puts `…` in place of the time that the server adds to its messages.
+    fn put_times(&mut self, batch: &mut Pattern) {
+        let messages = match batch {
+            Pattern::Array(messages) => messages.as_mut_slice(),
+            other => std::slice::from_mut(other),
+        };
+        for time in messages.iter_mut().filter_map(|message| message.member_mut("timestamp")) {
+            *time = Pattern::Any;
+            self.needs.insert("timestamp".to_owned());
         }
     }
 
     fn put_names(&self, pattern: &mut Pattern) {
         match pattern {
             Pattern::Text(_) => {
-                let name = pattern.as_text().and_then(|text| self.sessions.get(&text));
-                if let Some(name) = name {
+                let Some(text) = pattern.as_text() else { return };
+                if let Some(name) = self.sessions.get(&text) {
                     *pattern = Pattern::Name(name.clone());
+                } else if let Some(place) = self.strangers.iter().position(|stranger| *stranger == text) {
+                    *pattern = Pattern::Text(format!("\"stranger{}\"", place + 1));
                 }
             }
             Pattern::Array(elements) => elements.iter_mut().for_each(|element| self.put_names(element)),

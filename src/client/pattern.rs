@@ -80,7 +80,7 @@ impl Pattern {
     ///
     /// What is wrong and the byte where it was noticed.
     pub fn parse_prefix(text: &str) -> Result<(Self, &str), String> {
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser { text, at: 0, depth: 0 };
         let pattern = parser.value()?;
         Ok((pattern, &text[parser.at..]))
     }
@@ -316,17 +316,22 @@ impl fmt::Display for Printed<'_> {
     }
 }
 
+/// How deep values may lie in one another; serde_json allows as much.
+const DEPTH_MAX: usize = 127;
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
 }
 
 impl Parser<'_> {
     fn value(&mut self) -> Result<Pattern, String> {
         self.blanks();
         match self.peek() {
-            Some('{') => self.object(),
-            Some('[') => self.array(),
+            Some('{' | '[') if self.depth == DEPTH_MAX => self.fail("too deep"),
+            Some('{') => self.inside(Self::object),
+            Some('[') => self.inside(Self::array),
             Some('"') => self.string().map(Pattern::Text),
             Some('$') => self.name(),
             Some('…') => {
@@ -336,6 +341,13 @@ impl Parser<'_> {
             Some(_) => self.word(),
             None => self.fail("a value is missing"),
         }
+    }
+
+    fn inside(&mut self, parse: fn(&mut Self) -> Result<Pattern, String>) -> Result<Pattern, String> {
+        self.depth += 1;
+        let pattern = parse(self);
+        self.depth -= 1;
+        pattern
     }
 
     fn object(&mut self) -> Result<Pattern, String> {

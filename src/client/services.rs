@@ -6,8 +6,26 @@ use std::time::Duration;
 
 use crate::bayeux::{ChannelListener, ChannelName, Context, Engine, Flow, Message};
 
+/// All of them.
+const SERVICES: [&str; 6] = ["echo", "tick", "call", "burst", "fail", "lazy"];
+
+/// Longest burst.
+const BURST_MAX: u64 = 100_000;
+
 /// How long a message to `/lazy` may wait.
 const LAZY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Says whether there are all of `services`.
+///
+/// # Errors
+///
+/// The first one that there is not.
+pub fn check(services: &BTreeSet<String>) -> Result<(), String> {
+    match services.iter().find(|service| !SERVICES.contains(&service.as_str())) {
+        Some(service) => Err(format!("there is no service `{service}`")),
+        None => Ok(()),
+    }
+}
 
 /// Adds those of `services`.
 ///
@@ -18,10 +36,13 @@ pub fn add<T>(engine: &Engine<T>, services: &BTreeSet<String>) -> Result<(), Str
 where
     T: Clone + PartialEq + Send + Sync + 'static,
 {
+    check(services)?;
     for service in services {
         let listener: Arc<dyn ChannelListener<T>> = match service.as_str() {
             "echo" => Arc::new(echo),
             "tick" => Arc::new(tick),
+            "call" => Arc::new(call),
+            "burst" => Arc::new(burst),
             "lazy" => {
                 engine.set_channel_options(&channel("/lazy")?, |options| {
                     options.lazy = true;
@@ -30,7 +51,8 @@ where
                 });
                 continue;
             }
-            _ => return Err(format!("there is no service `{service}`")),
+            // A handler that fails is the same to the client as none.
+            _ => continue,
         };
         engine.add_channel_listener(&channel(&format!("/service/{service}"))?, &listener);
     }
@@ -65,6 +87,35 @@ where
     let Ok(tick) = channel("/tick") else { return Flow::Continue };
     for i in 1..=3 {
         context.publish(&tick, Message { data: Some(format!("{{\"i\":{i}}}").into()), ..Message::default() });
+    }
+    Flow::Continue
+}
+
+/// `/service/call`: answered as a remote call, with the same data.
+fn call<T>(context: &mut Context<'_, T>, _: &ChannelName, message: &Message<'_>) -> Flow
+where
+    T: Clone + PartialEq,
+{
+    if let Some(sender) = context.sender().map(|sender| sender.id) {
+        let mut answer = message.clone();
+        answer.ext = None;
+        answer.extra = vec![("successful".into(), "true".into())];
+        context.deliver(sender, answer);
+    }
+    Flow::Continue
+}
+
+/// `/service/burst`: as many messages to the sender as `data.count` says, with the data 0, 1, 2 and so on.
+fn burst<T>(context: &mut Context<'_, T>, name: &ChannelName, message: &Message<'_>) -> Flow
+where
+    T: Clone + PartialEq,
+{
+    let data = message.data.as_deref().and_then(|data| serde_json::from_str::<serde_json::Value>(data).ok());
+    let count = data.and_then(|data| data.get("count")?.as_u64()).unwrap_or(0).min(BURST_MAX);
+    if let Some(sender) = context.sender().map(|sender| sender.id) {
+        for i in 0..count {
+            context.deliver(sender, Message { data: Some(i.to_string().into()), ..Message::to(name.as_str()) });
+        }
     }
     Flow::Continue
 }

@@ -61,6 +61,15 @@ pub trait Subject {
     /// Disconnects a session as the server itself.
     fn disconnect(&mut self, now: Millis, client_id: &str);
 
+    /// Takes what an operator asks at a control endpoint.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be done here.
+    fn control(&mut self, _now: Millis, target: &str, _body: &str) -> Result<(), String> {
+        Err(format!("there is no control endpoint for {target}"))
+    }
+
     /// Stops without notice and comes back empty.
     fn restart(&mut self, now: Millis);
 

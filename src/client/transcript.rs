@@ -145,6 +145,10 @@ pub enum Directive {
     Restart,
     /// The client, or the network, ends a TCP connection.
     Cut(String),
+    /// A connection belongs to the browser with this number; without a word of it, to the first one.
+    Browser(String, u32),
+    /// An operator asks the server for something by a control endpoint: its target, with names in the query, and JSON.
+    Control(String, Body),
 }
 
 impl fmt::Display for Exchange {
@@ -220,6 +224,15 @@ impl Conversation {
     /// Returns the header lines of an answer, its own or those of the head.
     pub fn answer_headers<'a>(&'a self, answer: &'a Answer) -> &'a [(String, String)] {
         self.headers(answer.headers.as_ref(), &answer.status.to_string())
+    }
+
+    /// Returns the number of the browser that a connection belongs to.
+    pub fn browser(&self, connection: &str) -> u32 {
+        let named = self.lines.iter().find_map(|line| match &line.event {
+            Event::Directive(Directive::Browser(other, number)) if other == connection => Some(*number),
+            _ => None,
+        });
+        named.unwrap_or(1)
     }
 
     fn headers<'a>(&'a self, own: Option<&'a Headers>, kind: &str) -> &'a [(String, String)] {
@@ -380,7 +393,8 @@ fn word(text: &str) -> (&str, &str) {
     (word, rest.trim_start())
 }
 
-fn is_method(word: &str) -> bool {
+/// Whether a word is a method that the format knows; `UPGRADE` is its own.
+pub(super) fn is_method(word: &str) -> bool {
     matches!(word, "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" | "UPGRADE")
 }
 
@@ -463,6 +477,18 @@ fn directive(rest: &str) -> Result<Event, String> {
         "disconnect" => Directive::Disconnect(session()?),
         "restart" => Directive::Restart,
         "cut" => Directive::Cut(parse_label(rest)?.0),
+        "browser" => {
+            let (connection, number) = word(rest);
+            let number = number.parse().map_err(|_| format!("`{number}` is not the number of a browser"))?;
+            Directive::Browser(parse_label(connection)?.0, number)
+        }
+        "control" => {
+            let (target, body) = word(rest);
+            if !target.starts_with('/') {
+                return Err("a path is expected after `control`".to_owned());
+            }
+            Directive::Control(target.to_owned(), parse_body(body)?)
+        }
         _ => return Err(format!("unknown directive `{verb}`")),
     }))
 }
@@ -555,6 +581,9 @@ impl fmt::Display for Directive {
             Self::Disconnect(session) => write!(formatter, "disconnect ${session}"),
             Self::Restart => formatter.write_str("restart"),
             Self::Cut(connection) => write!(formatter, "cut {connection}"),
+            Self::Browser(connection, number) => write!(formatter, "browser {connection} {number}"),
+            Self::Control(target, Body::Empty) => write!(formatter, "control {target}"),
+            Self::Control(target, body) => write!(formatter, "control {target} {body}"),
         }
     }
 }

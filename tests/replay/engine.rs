@@ -129,8 +129,10 @@ impl EngineAlone {
             return self.fail(token, 400);
         };
         let mut dirty = Dirty::default();
-        // The name of a browser is in its cookie; one conversation is one browser.
-        let browser = (!self.conversation.head.without_cookies).then(|| "browser".into());
+        // The name of a browser is in its cookie; a conversation has one browser unless it says more.
+        let connection = connection_of(token);
+        let with_cookie = !self.conversation.head.without_cookies;
+        let browser = with_cookie.then(|| format!("browser {}", self.conversation.browser(connection)).into());
         let peer = Peer { browser, ..Peer::on(transport) };
         let mut exchange = self.engine.begin(now, peer, token.clone(), binding, messages.len());
         for message in messages {

@@ -48,7 +48,7 @@ impl Playback {
         for (index, line) in conversation.lines.iter().enumerate() {
             if Self::is_sent_by_client(&line.event) {
                 needed += 1;
-            } else {
+            } else if matches!(line.event, Event::Answer(..) | Event::Received(..)) {
                 remaining.push_back((index, line.at, needed));
             }
         }
@@ -64,7 +64,8 @@ impl Playback {
     }
 
     fn is_sent_by_client(event: &Event) -> bool {
-        matches!(event, Event::Request(..) | Event::Sent(..) | Event::Directive(_))
+        let is_known = !matches!(event, Event::Directive(Directive::Browser(..)));
+        is_known && matches!(event, Event::Request(..) | Event::Sent(..) | Event::Directive(_))
     }
 
     /// Checks that what is delivered is the next line of the client that concerns the scope.

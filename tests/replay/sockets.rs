@@ -5,6 +5,7 @@
 //! played, as it was when it was recorded; the runner waits for that, not for a length of time.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
@@ -14,15 +15,14 @@ use mirant::bayeux::SessionId;
 use serde_json::value::RawValue;
 
 use super::hosted::Hosted;
-use super::http::Request;
-use super::line::{Inbox, TcpLine};
+use super::support::cookies::Cookies;
 use super::support::deviation::DEVIATIONS;
 use super::support::fixtures::{Suite, conversations};
+use super::support::line::{Inbox, TcpLine, request_bytes};
 use super::support::replay::replay;
 use super::support::services::channel;
 use super::support::subject::{Output, Scope, Sent, Subject, Tolerance, Written};
 use super::support::transcript::{Conversation, Exchange, Millis};
-use super::websocket::{Frame, opcode, opening};
 
 /// Longest conversation that is worth its time.
 const LONGEST: Millis = 10_000;
@@ -108,8 +108,7 @@ struct OverSockets {
     inbox: Inbox,
     received: Receiver<Output>,
     outputs: Vec<Output>,
-    /// The browser cookie, once the server has set it.
-    cookie: Option<String>,
+    cookies: Cookies,
     complaints: Vec<String>,
 }
 
@@ -122,7 +121,7 @@ impl OverSockets {
         let (inbox, received) = Inbox::new(started);
         let conversation = conversation.clone();
         let (lines, outputs, complaints) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { conversation, started, server, lines, inbox, received, outputs, cookie: None, complaints }
+        Self { conversation, started, server, lines, inbox, received, outputs, cookies: Cookies::default(), complaints }
     }
 
     fn now(&self) -> Millis {
@@ -131,27 +130,10 @@ impl OverSockets {
 
     fn line(&mut self, name: &str) -> &mut TcpLine {
         let (address, inbox) = (self.server.address(), &self.inbox);
-        self.lines.entry(name.to_owned()).or_insert_with(|| TcpLine::open(address, name, inbox.clone()))
-    }
-
-    /// Builds the bytes of a request: the header lines of the file, and what HTTP and the browser add.
-    fn built(&self, sent: &Sent<'_>) -> Request {
-        let mut request = match sent.method {
-            "UPGRADE" => opening(&sent.path),
-            "POST" => Request::new("POST", &sent.path).body(sent.body.as_str()),
-            method => Request::new(method, &sent.path),
-        };
-        if let (Some(cookie), false) = (&self.cookie, self.conversation.head.without_cookies) {
-            request = request.header("Cookie", cookie);
-        }
-        for (name, value) in sent.headers {
-            request = match (name.to_ascii_lowercase().as_str(), value.as_str()) {
-                ("transfer-encoding", "chunked") => request.chunked(100),
-                ("cookie", "") => request.without("Cookie"),
-                _ => request.header(name, value),
-            };
-        }
-        request
+        self.lines.entry(name.to_owned()).or_insert_with(|| {
+            let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("the server accepts");
+            TcpLine::over(stream, name, inbox.clone()).expect("a thread")
+        })
     }
 
     /// Waits until the server has handled what was sent on a connection: until it has begun on it or answered, and then
@@ -200,22 +182,22 @@ impl Subject for OverSockets {
     }
 
     fn request(&mut self, _: Millis, exchange: &Exchange, sent: &Sent<'_>) {
-        let (seen, request) = (self.server.seen(), self.built(sent));
-        self.line(&exchange.connection).request(exchange.number, &request);
+        let browser = self.conversation.browser(&exchange.connection);
+        let cookie = self.cookies.of(browser).filter(|_| !self.conversation.head.without_cookies);
+        let (seen, request) = (self.server.seen(), request_bytes(sent, "localhost", cookie.as_deref()));
+        self.line(&exchange.connection).request(exchange.number, sent.method, &request);
         self.until_handled(&exchange.connection, seen);
     }
 
     fn frame(&mut self, _: Millis, connection: &str, text: &str) {
         let seen = self.server.seen();
-        self.line(connection).frame(&Frame::new(opcode::TEXT, text));
+        self.line(connection).text(text);
         self.until_handled(connection, seen);
     }
 
     fn close(&mut self, _: Millis, connection: &str, code: Option<u16>, reason: &str) {
-        let mut payload = code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec());
-        payload.extend_from_slice(reason.as_bytes());
         let seen = self.server.seen();
-        self.line(connection).frame(&Frame::new(opcode::CLOSE, payload));
+        self.line(connection).close(code, reason);
         self.until_handled(connection, seen);
     }
 
@@ -257,9 +239,7 @@ impl Subject for OverSockets {
         self.outputs.extend(self.received.try_iter());
         for output in &self.outputs {
             let Written::Answer { headers, .. } = &output.written else { continue };
-            let set = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
-            let cookie = set.and_then(|(_, value)| value.split(';').next());
-            self.cookie = cookie.map(str::to_owned).or(self.cookie.take());
+            self.cookies.take(self.conversation.browser(&output.connection), headers);
         }
         std::mem::take(&mut self.outputs)
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::deviation::as_our_server_has_it;
+use super::files::text_files;
 use super::replay::{Failure, replay};
 use super::subject::Subject;
 use super::transcript::{Conversation, Millis};
@@ -41,7 +42,8 @@ impl Suite {
     pub(crate) fn load(folder: &Path) -> Self {
         let mut suite = Self { conversations: Vec::new(), report: Report::default() };
         let wanted = std::env::var("REPLAY").unwrap_or_default();
-        for path in text_files(folder) {
+        let files = text_files(folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
+        for path in files {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             if !name.contains(&wanted) {
                 continue;
@@ -164,23 +166,4 @@ impl Report {
         assert!(text.is_empty(), "{} of {} files fail\n\n{text}", self.failures.len(), self.replayed.len());
         assert!(!self.replayed.is_empty(), "no conversation was replayed");
     }
-}
-
-/// Returns the `.txt` files of a folder and of those below it, in order.
-fn text_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "txt") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
 }

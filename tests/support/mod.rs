@@ -3,4 +3,6 @@
 
 pub(crate) mod fixtures;
 
-pub(crate) use mirant::client::{deviation, pattern, replay, services, subject, timing, transcript};
+pub(crate) use mirant::client::{
+    cookies, deviation, files, line, pattern, replay, services, subject, timing, transcript,
+};
