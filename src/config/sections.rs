@@ -105,6 +105,8 @@ pub struct TransportHttpConfig {
     pub browser_cookie: BrowserCookie,
     /// WebSocket: how long a client may send nothing; longer than the hold time.
     pub idle_timeout: Duration,
+    /// WebSocket: how long a client may take nothing of what is to be written to it.
+    pub write_timeout: Duration,
     /// WebSocket: subprotocol to agree on when the client offers it; `None` agrees on none.
     pub protocol: Option<String>,
     /// WebSocket: whether messages are compressed for clients that offer permessage-deflate.
@@ -119,6 +121,7 @@ impl Default for TransportHttpConfig {
             max_message_size: 2 * 1024 * 1024,
             browser_cookie: BrowserCookie::default(),
             idle_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(60),
             protocol: None,
             permessage_deflate: false,
             permessage_deflate_threshold: 1024,

@@ -615,6 +615,15 @@ pub(super) static TABLE: &[Row] = &[
     ),
     row(
         "bayeux",
+        "write_timeout",
+        Http(
+            WebSocket,
+            Kind::Duration { at: |options| &mut options.write_timeout, range: MS..=DAY, bare: Bare::Milliseconds },
+        ),
+        "How long a client may take nothing of what is to be written to it before its connection is closed.",
+    ),
+    row(
+        "bayeux",
         "protocol",
         Http(
             WebSocket,

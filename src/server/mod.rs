@@ -167,7 +167,8 @@ impl Builder {
             let router = admin::routes(&node, &paths, token);
             serve::spawn(&listening, listener, Routes { mounts: Vec::new(), router });
         }
-        serve::spawn_idle_check(&listening, config.http.websocket.idle_timeout);
+        let http = &config.http.websocket;
+        serve::spawn_idle_check(&listening, http.idle_timeout.min(http.write_timeout));
         node.set_health(Health::Ready);
         Ok(Server { node, connections, address, admin_address, shutdown_timeout: config.server.shutdown_timeout })
     }

@@ -36,6 +36,7 @@ pub(super) fn transports(config: &Config) -> Result<Options, StartError> {
         browser_cookie,
         max_message_size: config.http.websocket.max_message_size,
         idle_timeout: config.http.websocket.idle_timeout,
+        write_timeout: config.http.websocket.write_timeout,
         websocket: Spoken { protocol, deflate },
         deflate_threshold: config.http.websocket.permessage_deflate_threshold,
     })

@@ -20,7 +20,7 @@ use crate::web::listener::Listener;
 use crate::web::progress::{Monitored, Patience, Progress, Watched};
 use crate::web::{Request, Response, Router, Scheme};
 
-/// How many times within `idle_timeout` silent WebSockets are looked for.
+/// How many times within `idle_timeout` or `write_timeout` WebSockets are looked for that are silent or stuck.
 const IDLE_CHECKS: u32 = 8;
 
 /// Longest and shortest time between two such looks.
@@ -140,12 +140,12 @@ async fn serve(counted: Counted, stream: TcpStream, remote: SocketAddr, routes: 
     }
 }
 
-/// Closes silent WebSockets now and then, until the server stops.
-pub(super) fn spawn_idle_check(listening: &Arc<Listening>, idle_timeout: Duration) {
+/// Closes silent and stuck WebSockets now and then, until the server stops.
+pub(super) fn spawn_idle_check(listening: &Arc<Listening>, shortest_timeout: Duration) {
     let connections = Arc::clone(&listening.connections);
     let mut stopping = listening.node.tasks().stopping();
     let (shortest, longest) = IDLE_CHECK_RANGE;
-    let period = (idle_timeout / IDLE_CHECKS).clamp(shortest, longest);
+    let period = (shortest_timeout / IDLE_CHECKS).clamp(shortest, longest);
     listening.node.tasks().spawn("idle check", async move {
         let mut ticks = tokio::time::interval(period);
         loop {

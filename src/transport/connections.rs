@@ -73,11 +73,13 @@ impl Connections {
         }
     }
 
-    /// Asks every connection to close that has been silent for its mount's `idle_timeout`, or whose message takes longer
-    /// to arrive than a request body may.
+    /// Asks every connection to close that has been silent for its mount's `idle_timeout`, that has taken nothing of what
+    /// waits for it for `write_timeout`, or whose message takes longer to arrive than a request body may.
     pub fn close_idle(&self) {
         for connection in self.snapshot() {
-            if connection.is_stalled() {
+            if connection.is_stuck() {
+                connection.request_close(CloseCode::Policy, "what was sent was not taken in time");
+            } else if connection.is_stalled() {
                 connection.request_close(CloseCode::Policy, "message did not arrive in time");
             } else if connection.is_idle() {
                 connection.request_close(CloseCode::Away, "idle for too long");

@@ -45,6 +45,8 @@ pub struct Options {
     pub max_message_size: usize,
     /// How long a WebSocket may be silent before it is closed.
     pub idle_timeout: Duration,
+    /// How long a WebSocket may take nothing of what is to be written before it is closed.
+    pub write_timeout: Duration,
     /// What WebSocket clients must or may agree on.
     pub websocket: Spoken,
     /// From how many bytes on a WebSocket message is compressed, where that was agreed on.

@@ -54,6 +54,8 @@ pub(super) struct Connection {
     active_at: AtomicU64,
     /// When the message began that has not arrived whole, likewise; zero if there is none.
     partial_since: AtomicU64,
+    /// Since when the socket has taken nothing of what waits to be written, likewise.
+    full_since: AtomicU64,
 }
 
 /// A close frame to send.
@@ -99,6 +101,7 @@ impl Connection {
         let connection = Arc::new(Self {
             active_at: AtomicU64::new(mount.node.now().as_millis()),
             partial_since: AtomicU64::new(0),
+            full_since: AtomicU64::new(0),
             mount,
             stream,
             peer,
@@ -324,12 +327,18 @@ impl Connection {
             }
             wrote = writer.flush(&self.wire(me), session).unwrap_or(Wrote::All);
         }
+        // The socket has taken something, or there would have been no room.
+        let since = if wrote == Wrote::Full { self.mount.node.now().as_millis() } else { 0 };
+        self.full_since.store(since, Ordering::Relaxed);
         wrote
     }
 
     /// Wakes the connection's task if the writer alone cannot go on.
     fn need_task(&self, wrote: Wrote) {
         if wrote != Wrote::All {
+            let now = self.mount.node.now().as_millis();
+            // If it was full before, it still is.
+            let _ = self.full_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
             self.wake.notify_one();
         }
     }
@@ -355,6 +364,13 @@ impl Connection {
         let since = self.partial_since.load(Ordering::Relaxed);
         let taken = self.mount.node.now().as_millis().saturating_sub(since);
         since > 0 && u128::from(taken) >= self.mount.options.body.total.as_millis()
+    }
+
+    /// Whether the socket has taken nothing for the mount's `write_timeout`, though something waits to be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        let since = self.full_since.load(Ordering::Relaxed);
+        let taken = self.mount.node.now().as_millis().saturating_sub(since);
+        since > 0 && u128::from(taken) >= self.mount.options.write_timeout.as_millis()
     }
 
     /// Whether nothing was received for the mount's `idle_timeout`.

@@ -62,6 +62,11 @@ impl Host {
         self.server().connections().traffic()
     }
 
+    /// How many WebSockets are open.
+    pub(crate) fn open_sockets(&self) -> usize {
+        self.server().connections().count()
+    }
+
     /// Where tasks of the server run.
     pub(crate) fn handle(&self) -> &Handle {
         self.runtime.as_ref().unwrap().handle()

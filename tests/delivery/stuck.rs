@@ -1,13 +1,14 @@
 //! Readers that stop: they cost others nothing and themselves at most their session.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::cut::Gate;
 use super::host::{Client, Host, wait_for};
-use crate::support::websocket::opcode;
+use crate::support::websocket::{Frame, opcode};
 
 /// A publication of about a kilobyte.
 fn large(number: u64) -> Value {
@@ -19,9 +20,14 @@ const WAITING: usize = 500;
 
 /// Publishes until so many wait for the client, which does not read; returns the number of publications.
 fn fill(host: &Host, stuck: &str, channel: &str) -> u64 {
+    fill_from(host, stuck, channel, 0)
+}
+
+/// The same; counts on from `first`.
+fn fill_from(host: &Host, stuck: &str, channel: &str, first: u64) -> u64 {
     let mut number = 0;
     while host.session(stuck).unwrap().queued_messages < WAITING {
-        host.publish(channel, &large(number));
+        host.publish(channel, &large(first + number));
         number += 1;
         assert!(number < 50_000, "the socket takes everything");
     }
@@ -95,6 +101,45 @@ fn what_a_stuck_publisher_has_published_does_not_wait_for_it() {
     publisher.reply("/gate");
     publisher.reply("/news");
     subscriber.expect("/news", ["mine"]);
+}
+
+/// [WS-11] Neither its session's end nor what it sends itself keeps the connection open.
+#[test]
+fn a_reader_that_is_stuck_for_too_long_is_cut_off() {
+    let host = Host::start(&["bayeux.max_queue_bytes=64KiB", "bayeux.websocket.write_timeout=500ms"]);
+    let mut healthy = Client::subscribed(&host, "/news");
+    let mut stuck = Client::subscribed(&host, "/news");
+    let mut number = 0;
+    while host.session(&stuck.id).is_some() {
+        host.publish("/news", &large(number));
+        healthy.expect("/news", [large(number)]);
+        number += 1;
+    }
+    assert_eq!(host.open_sockets(), 2);
+    // Its socket may still take something; pongs fill it.
+    let pings = Frame::new(opcode::PING, [b'x'; 125]).to_bytes().repeat(100);
+    stuck.socket.write_no_longer_than(Duration::from_millis(10));
+    wait_for("the end of the connection", || {
+        let _ = stuck.socket.send_bytes(&pings);
+        host.open_sockets() == 1
+    });
+    host.publish("/news", &json!("end"));
+    healthy.expect("/news", ["end"]);
+}
+
+/// [WS-11] Who is slow but reads is not stuck: each time the socket takes something, the time begins anew.
+#[test]
+fn a_reader_that_takes_something_now_and_then_stays() {
+    let host = Host::start(&["bayeux.websocket.write_timeout=800ms"]);
+    let mut slow = Client::subscribed(&host, "/news");
+    let started = Instant::now();
+    let mut next = 0;
+    while started.elapsed() < Duration::from_millis(1_600) {
+        let number = next + fill_from(&host, &slow.id, "/news", next);
+        slow.expect("/news", (next..number).map(large));
+        next = number;
+    }
+    assert_eq!(host.open_sockets(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::http::{Connection, PATIENCE, Request, Response, is_end, read_some};
 
@@ -120,6 +120,11 @@ impl Socket {
     /// Writes a frame.
     pub(crate) fn send(&mut self, frame: &Frame) -> io::Result<()> {
         self.send_bytes(&frame.to_bytes())
+    }
+
+    /// Lets a write fail when the server takes nothing for so long.
+    pub(crate) fn write_no_longer_than(&self, limit: Duration) {
+        self.stream.set_write_timeout(Some(limit)).expect("a write timeout");
     }
 
     /// Writes bytes as they are.
