@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { launch, missing, pageFile, servePage } from "./browser.js";
 import { COMPRESSION, foreign, start } from "./mirant.js";
-import { relay } from "./relay.js";
+import { relay } from "./frames.js";
 
 /** Runs the conversation in a new page at `address`, and checks by the browser's own events what it travelled over. */
 async function converseIn(t, browser, address, options, prepare = async () => {}) {

@@ -6,7 +6,7 @@ import { adapt } from "cometd-nodejs-client";
 import { CometD } from "cometd";
 import { converse } from "./conversation.js";
 import { COMPRESSION, foreign, start } from "./mirant.js";
-import { relay } from "./relay.js";
+import { relay } from "./frames.js";
 
 adapt();
 
