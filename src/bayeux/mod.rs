@@ -40,6 +40,7 @@ mod queue;
 mod rejection;
 mod reply;
 mod session;
+mod template;
 mod time;
 mod verdict;
 
@@ -65,5 +66,6 @@ pub use publication::{Position, Publication, Shared, text_frame_header};
 pub use rejection::{BY_LIMIT, BY_NOT_GRANTING, BY_POLICY, Reason, Rejection};
 pub use reply::{Handshake, Reply, ReplyAdvice};
 pub use session::{SessionTimes, Slot};
+pub use template::ChannelTemplate;
 pub use time::Time;
 pub use verdict::{Denial, Verdict};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mirant::bayeux::{Context, Flow, Message};
+use mirant::bayeux::{ChannelTemplate, Context, Flow, Message};
 use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -130,4 +130,23 @@ fn a_listener_may_publish_and_its_messages_come_first() {
     ann.publish("/a", 1);
     assert_eq!(ann.heard(), [json!("derived"), json!(1)]);
     assert!(!held.is_held());
+}
+
+/// [SV-6]
+#[test]
+fn a_service_answers_for_a_family_of_channels() {
+    let world = World::new();
+    let template: ChannelTemplate = "/service/rooms/{room}/say".parse().unwrap();
+    let pattern = template.pattern().as_str().to_owned();
+    world.listen(&pattern, move |context, channel, message| {
+        let (Some(values), Some(call)) = (template.bind(channel), context.call(message)) else { return Flow::Continue };
+        let room = RawValue::from_string(format!("\"{}\"", values[0].1)).unwrap();
+        assert!(context.answer(&call, Ok(&room)));
+        Flow::Continue
+    });
+    let ann = world.long_polling().connected();
+    let call = |channel: &str| ann.send(json!({"channel": channel, "id": "7"})).messages();
+    let answer = json!({"channel": "/service/rooms/blue/say", "id": "7", "successful": true, "data": "blue"});
+    assert_eq!(call("/service/rooms/blue/say")[0], answer);
+    assert_eq!(call("/service/rooms/blue/shout").as_array().unwrap().len(), 1, "the reply alone");
 }
