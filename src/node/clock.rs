@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::bayeux::Time;
+use crate::bayeux::config::Extensions;
 use crate::bayeux::extension::ZoneOffset;
 
 /// Counts from the Unix epoch at start with the monotonic clock, so that it never goes backwards and its readings
@@ -40,9 +41,11 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// Takes the zone of this name, or that of the machine.
-    pub(super) fn new(zone: Option<&str>) -> Self {
+    /// Takes the zone that timestamps are written for, or UTC if none are written.
+    pub(super) fn new(extensions: &Extensions) -> Self {
+        let zone = extensions.timestamp_zone.as_deref();
         let found = match zone {
+            _ if !extensions.timestamp => Ok(TimeZone::UTC),
             None => TimeZone::try_system(),
             Some(name) => TimeZone::get(name),
         };
@@ -74,9 +77,13 @@ mod tests {
 
     #[test]
     fn a_zone_is_found_by_its_name() {
-        let (millis, offset) = Calendar::new(Some("UTC")).read();
+        let calendar = |zone: &str| {
+            let timestamp_zone = Some(zone.to_owned());
+            Calendar::new(&Extensions { timestamp: true, timestamp_zone, ..Extensions::default() })
+        };
+        let (millis, offset) = calendar("UTC").read();
         assert!(millis > 1_700_000_000_000, "{millis}");
         assert_eq!(offset, ZoneOffset::default());
-        assert_eq!(Calendar::new(Some("Nowhere/Atlantis")).read().1, ZoneOffset::default());
+        assert_eq!(calendar("Nowhere/Atlantis").read().1, ZoneOffset::default());
     }
 }

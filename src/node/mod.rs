@@ -97,7 +97,7 @@ impl Node {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start_with(config: EngineConfig, policy: Arc<dyn Policy>, naming: Arc<dyn Naming>) -> Arc<Self> {
-        let calendar = Calendar::new(config.extensions.timestamp_zone.as_deref());
+        let calendar = Calendar::new(&config.extensions);
         let node = Arc::new(Self {
             engine: Engine::new(config, Arc::new(SystemRandom), naming),
             policy,
