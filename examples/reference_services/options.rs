@@ -47,6 +47,7 @@ const KNOWN: &[&str] = &[
     "browserCookieSameSite",
     "browserCookieSecure",
     "duplicateMetaConnectHttpResponseCode",
+    "enableExtension.permessage-deflate",
     "handshakeReconnect",
     "http2MaxSessionsPerBrowser",
     "idleTimeout",
@@ -129,6 +130,7 @@ fn released() -> Config {
     config.http.long_polling.max_message_size = SIZE_MAX;
     config.http.websocket.max_message_size = FRAME_MAX;
     config.http.websocket.idle_timeout = WEBSOCKET_IDLE;
+    config.http.websocket.permessage_deflate = true;
     config
 }
 
@@ -186,6 +188,7 @@ fn http(scope: &Scope<'_>, config: &mut TransportHttpConfig) -> Result<(), Strin
     if let Some(timeout) = scope.millis("idleTimeout")? {
         config.idle_timeout = timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DAY);
     }
+    scope.flag("enableExtension.permessage-deflate", &mut config.permessage_deflate);
     if let Some(protocol) = scope.text("protocol") {
         config.protocol = Some(protocol.to_owned());
     }
@@ -316,12 +319,14 @@ mod tests {
             ("long-polling.json.timeout", "3000"),
             ("long-polling.jsonp.timeout", "4000"),
             ("ws.interval", "7"),
+            ("ws.enableExtension.permessage-deflate", "false"),
         ];
         let (config, remarks) = with(&options).unwrap();
         assert_eq!(config.engine.websocket.timeout, Duration::from_secs(1));
         assert_eq!(config.engine.long_polling.timeout, Duration::from_secs(3));
         assert_eq!(config.engine.websocket.interval, Duration::from_millis(7));
         assert_eq!(config.engine.long_polling.interval, Duration::ZERO);
+        assert!(!config.http.websocket.permessage_deflate);
         assert_eq!(remarks, [""; 0]);
     }
 

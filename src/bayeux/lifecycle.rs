@@ -125,24 +125,36 @@ impl<T: Clone + PartialEq> Engine<T> {
         if let Fate::Answer(reply, place) = fate {
             self.insert_reply(now, &slot, *reply, number, place, &mut exchange.replies);
         }
-        if let Some(mut handshake) = exchange.handshake.take() {
-            if let Some(counted) = &mut handshake.handshake {
-                counted.messages = batch.events.len();
-            }
-            if self.extend_reply(now, Some(&slot), &mut handshake) == Flow::Continue {
-                if slot.acknowledges() {
-                    acknowledge::confirm(&mut handshake, number);
-                }
-                let mut rendered = Vec::new();
-                handshake.write(&mut rendered);
-                batch.handshake = Some(rendered);
-            }
+        if let Some(handshake) = exchange.handshake.take() {
+            self.answer_handshake(now, &slot, handshake, number, batch);
         }
         if let Some(due) = resumed {
             batch.connect = self.render_held(now, &slot, *due, number);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
+    }
+
+    /// Renders the reply of a handshake, which counts the messages that follow it.
+    fn answer_handshake(
+        &self,
+        now: Time,
+        slot: &Slot<T>,
+        mut reply: Reply<'static>,
+        number: Option<u64>,
+        batch: &mut Batch,
+    ) {
+        if let Some(counted) = &mut reply.handshake {
+            counted.messages = batch.events.len();
+        }
+        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Continue {
+            if slot.acknowledges() {
+                acknowledge::confirm(&mut reply, number);
+            }
+            let mut rendered = Vec::new();
+            reply.write(&mut rendered);
+            batch.handshake = Some(rendered);
+        }
     }
 
     /// Gives an exchange up, for a request that failed as a whole or whose sender has gone.
