@@ -125,24 +125,37 @@ impl<T: Clone + PartialEq> Engine<T> {
         if let Fate::Answer(reply, place) = fate {
             self.insert_reply(now, &slot, *reply, number, place, &mut exchange.replies);
         }
-        if let Some(mut handshake) = exchange.handshake.take() {
-            if let Some(counted) = &mut handshake.handshake {
-                counted.messages = batch.events.len();
-            }
-            if self.extend_reply(now, Some(&slot), &mut handshake) == Flow::Continue {
-                if slot.acknowledges() {
-                    acknowledge::confirm(&mut handshake, number);
-                }
-                let mut rendered = Vec::new();
-                handshake.write(&mut rendered);
-                batch.handshake = Some(rendered);
-            }
+        if let Some(handshake) = exchange.handshake.take() {
+            batch.handshake = self.render_handshake(now, &slot, handshake, batch.events.len(), number);
         }
         if let Some(due) = resumed {
             batch.connect = self.render_held(now, &slot, *due, number);
         }
         batch.replies = std::mem::take(&mut exchange.replies);
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
+    }
+
+    /// Renders the reply to a handshake, which so many publications follow as the batch of this number.
+    fn render_handshake(
+        &self,
+        now: Time,
+        slot: &Slot<T>,
+        mut reply: Reply<'static>,
+        messages: usize,
+        batch: Option<u64>,
+    ) -> Option<Vec<u8>> {
+        if let Some(counted) = &mut reply.handshake {
+            counted.messages = messages;
+        }
+        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Drop {
+            return None;
+        }
+        if slot.acknowledges() {
+            acknowledge::confirm(&mut reply, batch);
+        }
+        let mut rendered = Vec::new();
+        reply.write(&mut rendered);
+        Some(rendered)
     }
 
     /// Gives an exchange up, for a request that failed as a whole or whose sender has gone.

@@ -82,7 +82,7 @@ impl LongPolling {
 
     /// A client of the server at an address, without a session.
     #[track_caller]
-    pub(crate) fn at(server: std::net::SocketAddr) -> Self {
+    pub(crate) fn at(server: SocketAddr) -> Self {
         Self { id: String::new(), cookie: None, server, connection: Connection::open(server) }
     }
 
