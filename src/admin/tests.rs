@@ -163,7 +163,7 @@ async fn sessions_are_shown_without_their_secret() {
     let client = sessions.iter().find(|row| row["transport"] == "websocket").unwrap();
     let expected = json!({
         "clientId": id.shortened(), "mount": "/cometd", "transport": "websocket", "connected": false, "held": false,
-        "subscriptionCount": 0, "queuedMessages": 0, "queuedBytes": 0,
+        "subscriptionCount": 0, "queuedMessages": 0, "queuedBytes": 0, "unacknowledgedMessages": 0,
     });
     assert_eq!(*client, expected);
     let inside = sessions.iter().find(|row| row["transport"] == "local").unwrap();
