@@ -126,7 +126,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             self.insert_reply(now, &slot, *reply, number, place, &mut exchange.replies);
         }
         if let Some(handshake) = exchange.handshake.take() {
-            self.answer_handshake(now, &slot, handshake, number, batch);
+            batch.handshake = self.render_handshake(now, &slot, handshake, batch.events.len(), number);
         }
         if let Some(due) = resumed {
             batch.connect = self.render_held(now, &slot, *due, number);
@@ -135,26 +135,27 @@ impl<T: Clone + PartialEq> Engine<T> {
         (if held { Finished::Held } else { Finished::Answered }, exchange.session)
     }
 
-    /// Renders the reply of a handshake, which counts the messages that follow it.
-    fn answer_handshake(
+    /// Renders the reply to a handshake, which so many publications follow as the batch of this number.
+    fn render_handshake(
         &self,
         now: Time,
         slot: &Slot<T>,
         mut reply: Reply<'static>,
-        number: Option<u64>,
-        batch: &mut Batch,
-    ) {
+        messages: usize,
+        batch: Option<u64>,
+    ) -> Option<Vec<u8>> {
         if let Some(counted) = &mut reply.handshake {
-            counted.messages = batch.events.len();
+            counted.messages = messages;
         }
-        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Continue {
-            if slot.acknowledges() {
-                acknowledge::confirm(&mut reply, number);
-            }
-            let mut rendered = Vec::new();
-            reply.write(&mut rendered);
-            batch.handshake = Some(rendered);
+        if self.extend_reply(now, Some(slot), &mut reply) == Flow::Drop {
+            return None;
         }
+        if slot.acknowledges() {
+            acknowledge::confirm(&mut reply, batch);
+        }
+        let mut rendered = Vec::new();
+        reply.write(&mut rendered);
+        Some(rendered)
     }
 
     /// Gives an exchange up, for a request that failed as a whole or whose sender has gone.

@@ -277,9 +277,9 @@ fn complete_and_in_order(who: &str, received: &[Value]) {
     assert_eq!(last, [MESSAGES; PUBLISHERS], "{who}");
 }
 
-/// Publishes numbered messages, some as a client and some as the server.
-fn publish_all(shell: &Shell, publisher: usize) {
-    let token = Token::Stream(publisher);
+/// Publishes numbered messages, some as a client on this stream and some as the server.
+fn publish_all(shell: &Shell, publisher: usize, stream: usize) {
+    let token = Token::Stream(stream);
     let (mut binding, id) = shell.handshake(token);
     let mut number = 1;
     while number <= MESSAGES {
@@ -332,6 +332,73 @@ fn poll(shell: &Shell, client: usize) -> Vec<Value> {
         }
     }
     received
+}
+
+/// Connects until all messages have come; every few answers are lost, noticed or not, on either transport.
+fn acknowledge(shell: &Shell, client: usize, expected: usize) -> Vec<Value> {
+    let mut dice = Dice(client as u64 + 11);
+    let (mut number, mut ack, mut received) = (0, 0, Vec::new());
+    let mut binding = Binding::Open;
+    let shake = json!([{"channel": "/meta/handshake", "ext": {"ack": true}}]);
+    shell.send(Token::Request { client, number }, &mut binding, &shake);
+    let Binding::Session(slot) = &binding else { panic!("the handshake made no session") };
+    let (slot, id) = (Arc::clone(slot), slot.id().to_string());
+    let subscribe = json!([{"channel": "/meta/subscribe", "clientId": id, "subscription": "/p/*"}]);
+    shell.send(Token::Request { client, number }, &mut Binding::Open, &subscribe);
+    ACKNOWLEDGING.fetch_add(1, Ordering::SeqCst);
+    while received.len() < expected {
+        number += 1;
+        let connect =
+            json!([{"channel": "/meta/connect", "clientId": id, "ext": {"ack": ack}, "advice": {"timeout": 0}}]);
+        // A stream of its own that is gone with this frame, or a request.
+        let is_stream = dice.roll(3) == 0;
+        let token = if is_stream { Token::Stream(client) } else { Token::Request { client, number } };
+        let (finished, batch) = shell.send(token, &mut Binding::Open, &connect);
+        assert_eq!(finished, Finished::Answered);
+        if is_stream {
+            shell.engine.detach(shell.now(), &slot, &token);
+        }
+        let reply: Value = serde_json::from_slice(&batch.replies).unwrap();
+        let lost = dice.roll(4) == 0;
+        if lost && dice.roll(2) == 0 {
+            let mut dirty = Dirty::default();
+            shell.engine.put_back(&slot, batch.events, &mut dirty);
+            shell.flush(&dirty);
+        } else if !lost {
+            ack = reply["ext"]["ack"].as_u64().unwrap();
+            received.extend(batch.events.iter().map(data));
+        }
+    }
+    received
+}
+
+static ACKNOWLEDGING: AtomicU64 = AtomicU64::new(0);
+
+/// [AK-5] [AK-6] [AK-8] [PB-10]
+#[test]
+fn clients_that_acknowledge_hear_concurrent_publishers_once_and_in_order() {
+    const CLIENTS: usize = 3;
+    let shell = Shell::new(CLIENTS + PUBLISHERS, CLIENTS, |config| {
+        config.long_polling.max_batch_bytes = 400;
+        config.websocket.max_batch_bytes = 200;
+    });
+    let expected = PUBLISHERS * usize::try_from(MESSAGES).unwrap();
+    thread::scope(|scope| {
+        let shell = &shell;
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|client| scope.spawn(move || acknowledge(shell, client, expected))).collect();
+        while ACKNOWLEDGING.load(Ordering::SeqCst) < CLIENTS as u64 {
+            assert!(!clients.iter().any(|client| client.is_finished()), "a client failed");
+            thread::yield_now();
+        }
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| scope.spawn(move || publish_all(shell, publisher, CLIENTS + publisher)))
+            .collect();
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        for (client, heard) in clients.into_iter().enumerate() {
+            complete_and_in_order(&format!("client {client}"), &heard.join().unwrap());
+        }
+    });
 }
 
 /// Subscribers that have subscribed, so that publishing may begin.
@@ -391,7 +458,7 @@ fn concurrent_publishers_lose_and_repeat_nothing() {
             .map(|publisher| {
                 scope.spawn({
                     let shell = &shell;
-                    move || publish_all(shell, publisher)
+                    move || publish_all(shell, publisher, publisher)
                 })
             })
             .collect();

@@ -334,9 +334,10 @@ impl Subject for EngineAlone {
 /// messages that one counts which was on its way for the shortest time.
 fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
     let shown = conversation.lines.iter().filter_map(|line| {
-        let sent = match &line.event {
-            Event::Request(_, Request { body: Body::Json(batch), .. }) | Event::Sent(_, Frame::Batch(batch)) => batch,
-            _ => return None,
+        let (Event::Request(_, Request { body: Body::Json(sent), .. }) | Event::Sent(_, Frame::Batch(sent))) =
+            &line.event
+        else {
+            return None;
         };
         let shown = |message: &Pattern| message.member("ext")?.member("timesync")?.member("tc")?.as_u64();
         sent.messages().iter().find_map(shown).map(|shown| (line.at, shown))
