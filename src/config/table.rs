@@ -611,7 +611,7 @@ pub(super) static TABLE: &[Row] = &[
             WebSocket,
             Kind::Duration { at: |options| &mut options.idle_timeout, range: MS..=DAY, bare: Bare::Milliseconds },
         ),
-        "How long a client may send nothing; must be longer than `timeout`.",
+        "How long a client may send nothing; must be longer than `timeout` and `max_advice_timeout`.",
     ),
     row(
         "bayeux",

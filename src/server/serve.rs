@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::transport::{Connections, Mount};
 use crate::web::listener::Listener;
 use crate::web::progress::{Monitored, Patience, Progress, Watched};
+use crate::web::throttle::Throttle;
 use crate::web::{Request, Response, Router, Scheme};
 
 /// How many times within `idle_timeout` or `write_timeout` WebSockets are looked for that are silent or stuck.
@@ -85,7 +86,7 @@ pub(super) fn spawn(listening: &Arc<Listening>, mut listener: Listener, routes: 
     let routes = Arc::new(routes);
     node.tasks().spawn("listener", async move {
         let mut stopping = listening.node.tasks().stopping();
-        let mut was_full = false;
+        let turned_away = Throttle::new(Throttle::PERIOD);
         loop {
             let (stream, remote) = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -93,14 +94,12 @@ pub(super) fn spawn(listening: &Arc<Listening>, mut listener: Listener, routes: 
             };
             let is_full = listening.count() >= listening.config.max_connections;
             if is_full {
-                // Once, not for each: a flood must not fill the log as well.
-                if !was_full {
-                    tracing::warn!("server.max_connections reached: new connections are closed");
+                // Not for each: a flood must not fill the log as well.
+                if let Some(unseen) = turned_away.pass(Instant::now()) {
+                    tracing::warn!(unseen, "server.max_connections reached: new connections are closed");
                 }
-                was_full = true;
                 continue;
             }
-            was_full = false;
             listening.http.fetch_add(1, Ordering::Relaxed);
             let counted = Counted(Arc::clone(&listening));
             listening.node.tasks().spawn("http", serve(counted, stream, remote, Arc::clone(&routes)));

@@ -17,13 +17,14 @@ mod websocket;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bayeux::{HttpVersion, MountId, Peer, Transport};
 use crate::node::Node;
 use crate::web::body::BodyLimits;
 use crate::web::cookie::CookieJar;
 use crate::web::origin::AllowedOrigins;
+use crate::web::throttle::Throttle;
 use crate::web::upgrade::Spoken;
 use crate::web::{Method, Request, Response, StatusCode, Version, response, upgrade};
 
@@ -59,13 +60,15 @@ pub struct Mount {
     id: MountId,
     options: Options,
     connections: Arc<Connections>,
+    /// Which refused origins are logged where operators look.
+    refusals: Throttle,
 }
 
 impl Mount {
     /// Makes a mount; `connections` may be shared by several.
     #[must_use]
     pub fn new(node: Arc<Node>, id: MountId, options: Options, connections: Arc<Connections>) -> Self {
-        Self { node, id, options, connections }
+        Self { node, id, options, connections, refusals: Throttle::new(Throttle::PERIOD) }
     }
 
     /// Answers a request to the mount's path or below; what follows the path has no meaning ([LP-1], [WS-1]).
@@ -77,7 +80,12 @@ impl Mount {
         let admitted = match self.options.origins.judge(&request) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                tracing::warn!(peer = %request.remote(), "{refusal}");
+                let peer = request.remote();
+                // Any page of the world can have its readers' browsers ask.
+                match self.refusals.pass(Instant::now()) {
+                    Some(unseen) => tracing::warn!(%peer, unseen, "{refusal}"),
+                    None => tracing::debug!(%peer, "{refusal}"),
+                }
                 return refusal.response();
             }
         };

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod throttle;
 pub mod upgrade;
 pub mod websocket;
 

@@ -51,7 +51,7 @@ fn a_frame_without_a_mask_is_a_protocol_error() {
 /// [WS-11]
 #[test]
 fn a_message_that_takes_too_long_to_arrive_closes_the_socket() {
-    let settings = ["server.body_timeout=300ms", "bayeux.timeout=2s", "bayeux.websocket.idle_timeout=5s"];
+    let settings = ["server.body_timeout=300ms", "bayeux.timeout=2s"];
     let server = Server::start(&settings);
     let mut ann = WebSocket::ready(&server);
     ann.socket.send_bytes(&frame(0x80 | opcode::TEXT, b"[{}]")[..7]).expect("written");
