@@ -217,14 +217,8 @@ fn set<'a>(
         "advice" if is_foreign => message.advice = present,
         "data" => message.data = Some(Cow::Borrowed(value)),
         "ext" => message.ext = Some(Cow::Borrowed(value)),
-        "connectionType"
-        | "error"
-        | "minimumVersion"
-        | "successful"
-        | "supportedConnectionTypes"
-        | "version"
-        | "x-messages"
-            if is_foreign => {}
+        "connectionType" | "supportedConnectionTypes" if is_foreign => message.connection_types = present,
+        "error" | "minimumVersion" | "successful" | "version" | "x-messages" if is_foreign => {}
         _ => match places.entry(key) {
             Entry::Occupied(place) => message.extra[*place.get()].1 = Cow::Borrowed(value),
             Entry::Vacant(place) => {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::extension::Pattern;
-use super::peer::Transport;
+use super::peer::{HttpVersion, Transport};
 
 /// Times and limits of an engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,9 @@ pub struct EngineConfig {
     pub websocket: TransportConfig,
     /// Options of sessions and messages carried by `long-polling`.
     pub long_polling: TransportConfig,
-    /// Transports advertised in handshake replies, in this order.
+    /// Options of sessions and messages carried by `callback-polling`.
+    pub callback_polling: TransportConfig,
+    /// Transports advertised in handshake replies, in this order; `eventsource` only to clients that name it.
     pub allowed_transports: Vec<Transport>,
     /// Whether a publisher that is subscribed receives its own messages.
     pub broadcast_to_publisher: bool,
@@ -35,7 +37,9 @@ impl EngineConfig {
     pub fn transport(&self, transport: Transport) -> &TransportConfig {
         match transport {
             Transport::WebSocket => &self.websocket,
-            Transport::LongPolling | Transport::Local => &self.long_polling,
+            // The requests beside an event stream are those of long-polling.
+            Transport::LongPolling | Transport::EventSource | Transport::Local => &self.long_polling,
+            Transport::CallbackPolling => &self.callback_polling,
         }
     }
 }
@@ -45,7 +49,13 @@ impl Default for EngineConfig {
         Self {
             websocket: TransportConfig { max_batch_bytes: 32 * 1024, ..TransportConfig::default() },
             long_polling: TransportConfig::default(),
-            allowed_transports: vec![Transport::WebSocket, Transport::LongPolling],
+            callback_polling: TransportConfig::default(),
+            allowed_transports: vec![
+                Transport::WebSocket,
+                Transport::LongPolling,
+                Transport::CallbackPolling,
+                Transport::EventSource,
+            ],
             broadcast_to_publisher: true,
             validate_message_fields: true,
             sweep_period: Duration::from_millis(997),
@@ -68,7 +78,7 @@ pub struct TransportConfig {
     pub max_processing: Option<Duration>,
     /// How long a lazy message may wait; zero sends it at once.
     pub max_lazy_timeout: Duration,
-    /// Whether messages travel only with connect replies.
+    /// Whether messages travel only with connect replies; on `callback-polling` they always do.
     pub meta_connect_deliver_only: bool,
     /// Most messages that may wait for one session, those not yet acknowledged included.
     pub max_queue: usize,
@@ -95,6 +105,16 @@ pub struct TransportConfig {
     pub messages_per_frame: usize,
     /// WebSocket: whether a session may only be used on the connection of its handshake.
     pub require_handshake_per_connection: bool,
+}
+
+impl TransportConfig {
+    /// How many requests of one browser may be kept open by this version of HTTP; `None` is no limit.
+    pub(super) const fn max_held_per_browser(&self, http: HttpVersion) -> Option<u32> {
+        match http {
+            HttpVersion::One => self.max_sessions_per_browser,
+            HttpVersion::Two => self.http2_max_sessions_per_browser,
+        }
+    }
 }
 
 impl Default for TransportConfig {

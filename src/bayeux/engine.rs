@@ -69,7 +69,8 @@ pub enum Release {
     Status(u16),
     /// With these replies, JSON objects separated by commas: the session has moved to another transport.
     Answer(Vec<u8>),
-    /// WebSocket: the connection is closed as CometD closes it when a session is swept, code 1000 `Destroy`.
+    /// WebSocket: the connection is closed as CometD closes it when a session is swept, code 1000 `Destroy`. Event
+    /// stream: it ends, because its session has ended or is written to elsewhere.
     Destroy,
 }
 
@@ -335,16 +336,20 @@ impl<T: Clone + PartialEq> Engine<T> {
         let old = std::mem::replace(&mut session.outlet, Outlet::Stream(exchange.token.clone()));
         let moved = match &old {
             Outlet::Stream(token) => *token != exchange.token,
-            Outlet::None | Outlet::Once(_) => true,
+            Outlet::None | Outlet::Once(_) | Outlet::Events { .. } => true,
         };
         let held = if moved { session.held.take() } else { None };
         if held.is_some() {
             session.start_expiry(now, self.config.transport(exchange.peer.transport));
         }
         drop(session);
-        if let (Some(held), Outlet::Once(token)) = (held, old) {
+        match (held, old) {
             // A connect left behind on HTTP gets an ordinary answer; one on another socket is forgotten ([CN-13]).
-            dirty.releases.push((token, Release::Answer(self.render_held(now, slot, *held, None))));
+            (Some(held), Outlet::Once(token)) => {
+                dirty.releases.push((token, Release::Answer(self.render_held(now, slot, *held, None))));
+            }
+            (_, Outlet::Events { token, .. }) => dirty.releases.push((token, Release::Destroy)),
+            _ => {}
         }
     }
 

@@ -39,7 +39,7 @@ impl<T> Exchange<T> {
     /// Leaves a connect that was refused to be answered when the exchange is finished.
     pub(super) fn refuse_connect(&mut self, reply: Reply<'_>) {
         let place = self.replies.len();
-        self.connect = Some(PendingConnect { reply: reply.into_owned(), hold: None, place });
+        self.connect = Some(PendingConnect { reply: reply.into_owned(), hold: None, by_stream: false, place });
     }
 }
 
@@ -69,6 +69,8 @@ pub(super) struct PendingConnect {
     pub(super) reply: Reply<'static>,
     /// When to answer it if it is held; `None` if it may not be held.
     pub(super) hold: Option<Time>,
+    /// Whether its client says that it has an event stream.
+    pub(super) by_stream: bool,
     /// Where its reply belongs among the replies if it is answered at once.
     pub(super) place: usize,
 }

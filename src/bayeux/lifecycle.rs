@@ -14,7 +14,7 @@ use super::extension::acknowledge;
 use super::hooks::{Ended, Flow};
 use super::ids::SessionId;
 use super::message::Message;
-use super::peer::{HttpVersion, Transport};
+use super::peer::Transport;
 use super::publication::{Publication, Shared};
 use super::reply::Reply;
 use super::session::{Held, Outlet, Resume, Session, SessionTimes, Slot};
@@ -98,8 +98,10 @@ impl<T: Clone + PartialEq> Engine<T> {
             _ if has_moved && !held => false,
             // The response of a connect that ends with its session takes everything along ([DC-1], [DC-6]).
             _ if ends_held => false,
+            // What an event stream brings must not be overtaken by what a response brings.
+            _ if session.has_event_stream() && !session.connect_only => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
-            _ => !session.connect_only || answers_connect || resumed.is_some(),
+            _ => !(session.connect_only || carrier.is_connect_only()) || answers_connect || resumed.is_some(),
         };
         let mut number = None;
         if travels && !(held && carrier.is_http()) {
@@ -181,16 +183,18 @@ impl<T: Clone + PartialEq> Engine<T> {
     fn room_to_hold(&self, slot: &Slot<T>, exchange: &Exchange<T>) -> Room {
         let Some(pending) = &exchange.connect else { return Room::Free(None) };
         let config = self.config.transport(exchange.peer.transport);
-        let max = match exchange.peer.http {
-            HttpVersion::One => config.max_sessions_per_browser,
-            HttpVersion::Two => config.http2_max_sessions_per_browser,
-        };
+        let max = config.max_held_per_browser(exchange.peer.http);
         let (Some(browser), Some(max), true) = (&exchange.peer.browser, max, exchange.peer.transport.is_http()) else {
             return Room::Free(None);
         };
-        if exchange.count > 1 || slot.session.lock().has_prompt() {
+        if exchange.count > 1 || pending.by_stream {
             return Room::Free(None);
         }
+        let session = slot.session.lock();
+        if session.has_prompt() || session.has_event_stream() {
+            return Room::Free(None);
+        }
+        drop(session);
         match self.browsers.enter(browser, max) {
             // A connect that is not going to be held needs a free place and takes none.
             Some(place) => Room::Free(pending.hold.is_some().then_some(place)),
@@ -244,7 +248,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         match &session.outlet {
             Outlet::None => None,
-            Outlet::Once(token) | Outlet::Stream(token) => Some(token.clone()),
+            Outlet::Once(token) | Outlet::Stream(token) | Outlet::Events { token, .. } => Some(token.clone()),
         }
     }
 
@@ -256,7 +260,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let mut session = slot.session.lock();
         let is_once = match &session.outlet {
             Outlet::Once(current) if current == token => true,
-            Outlet::Stream(current) if current == token => false,
+            outlet if outlet.streams_through(token) => false,
             _ => return Took::Moved,
         };
         if !session.is_sendable() {
@@ -338,7 +342,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         let mut session = slot.session.lock();
         let is_once = match &session.outlet {
             Outlet::Once(current) if current == token => true,
-            Outlet::Stream(current) if current == token => false,
+            outlet if outlet.streams_through(token) => false,
             _ => return,
         };
         session.outlet = Outlet::None;
@@ -392,10 +396,14 @@ impl<T: Clone + PartialEq> Engine<T> {
         if session.has_stalled(now) {
             let (held, outlet) = (session.held.take(), std::mem::replace(&mut session.outlet, Outlet::None));
             drop(session);
-            if let (Some(held), Outlet::Once(token) | Outlet::Stream(token)) = (held, outlet) {
-                let status = self.config.transport(held.carrier).duplicate_meta_connect_http_response_code;
-                let release = if held.carrier.is_http() { Release::Status(status) } else { Release::Destroy };
-                dirty.releases.push((token, release));
+            match (held, outlet) {
+                (Some(held), Outlet::Once(token) | Outlet::Stream(token)) => {
+                    let status = self.config.transport(held.carrier).duplicate_meta_connect_http_response_code;
+                    let release = if held.carrier.is_http() { Release::Status(status) } else { Release::Destroy };
+                    dirty.releases.push((token, release));
+                }
+                (_, Outlet::Events { token, .. }) => dirty.releases.push((token, Release::Destroy)),
+                _ => {}
             }
             self.expire(now, slot, dirty);
             return;
@@ -499,7 +507,7 @@ impl<T: Clone + PartialEq> Engine<T> {
 impl<T: Clone + PartialEq> Session<T> {
     /// Whether the session is written to through this stream.
     fn streams_to(&self, token: &T) -> bool {
-        matches!(&self.outlet, Outlet::Stream(current) if current == token)
+        self.outlet.streams_through(token)
     }
 
     /// Decides whether a connect is held or answered ([CN-1] to [CN-5], [BR-3] to [BR-5]).
@@ -513,8 +521,13 @@ impl<T: Clone + PartialEq> Session<T> {
     ) -> Fate {
         let carrier = exchange.peer.transport;
         let is_accepted = pending.is_accepted();
-        let PendingConnect { mut reply, hold, place } = pending;
+        let PendingConnect { mut reply, hold, place, by_stream } = pending;
         if !is_accepted {
+            return Fate::Answer(Box::new(reply), place);
+        }
+        let by_stream = self.is_alive() && !self.connect_only && (by_stream || self.has_event_stream());
+        if by_stream && carrier.is_http() {
+            reply.advise(Some(self.stream_advice(config)));
             return Fate::Answer(Box::new(reply), place);
         }
         let has_prompt = !self.is_open() && self.has_prompt();
@@ -541,7 +554,7 @@ impl<T: Clone + PartialEq> Session<T> {
         // An older connect that was answered meanwhile has started it.
         self.stop_expiry(now);
         let withheld = if carrier.is_http() { Vec::new() } else { std::mem::take(&mut exchange.replies) };
-        self.held = Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, _place: browser, crowded }));
+        self.held = Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, place: browser, crowded }));
         let token = exchange.token.clone();
         self.outlet = if carrier.is_http() { Outlet::Once(token) } else { Outlet::Stream(token) };
         Fate::Hold

@@ -27,6 +27,8 @@ pub struct Message<'a> {
     pub subscription: Option<Json<'a>>,
     /// `advice` as sent.
     pub advice: Option<Json<'a>>,
+    /// `connectionType` of a connect or `supportedConnectionTypes` of a handshake, as sent.
+    pub connection_types: Option<Json<'a>>,
     /// `data` as sent.
     pub data: Option<Json<'a>>,
     /// `ext` as sent.
@@ -85,6 +87,16 @@ impl<'a> Message<'a> {
         let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
         let text = |json: &RawValue| string(json.get()).map_or_else(|| json.get().to_owned(), Cow::into_owned);
         Some(elements.into_iter().map(text).collect())
+    }
+
+    /// Whether the client says that it uses, or can use, this connection type.
+    pub(super) fn names_connection_type(&self, name: &str) -> bool {
+        let Some(json) = self.connection_types.as_deref() else { return false };
+        if let Some(one) = string(json) {
+            return one == name;
+        }
+        let elements: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+        elements.into_iter().any(|element| string(element.get()).is_some_and(|one| one == name))
     }
 
     /// Returns the channel's text, empty if there is none.

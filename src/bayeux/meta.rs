@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::advice::{Advice, Reconnect};
 use super::channel::{ChannelKind, ChannelName};
 use super::context::Context;
-use super::engine::{CONNECT, DISCONNECT, Dirty, Engine, SUBSCRIBE, UNSUBSCRIBE, is_protocol_channel};
+use super::engine::{CONNECT, DISCONNECT, Dirty, Engine, Release, SUBSCRIBE, UNSUBSCRIBE, is_protocol_channel};
 use super::exchange::{Binding, Exchange, Fault, Handled, PendingConnect};
 use super::extension::acknowledge;
 use super::hooks::{Ended, Flow, Operation, SessionView};
@@ -24,6 +24,9 @@ use super::verdict::{Denial, Verdict};
 
 /// How long a client is told to wait when the server has `max_sessions` sessions.
 const FULL_SERVER_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The name under which Faye's clients post to another origin; it is long-polling.
+const CROSS_ORIGIN_LONG_POLLING: &str = "cross-origin-long-polling";
 
 /// What a client may say in the `advice` of a connect.
 #[derive(Debug)]
@@ -99,11 +102,31 @@ impl<T: Clone + PartialEq> Engine<T> {
         for listener in self.listeners().iter() {
             listener.session_added(&mut context, &view);
         }
-        reply.advise(Some(slot.session.lock().advice(config)));
-        let transports = self.config.allowed_transports.clone();
+        let connect_only = {
+            let session = slot.session.lock();
+            reply.advise(Some(session.advice(config)));
+            session.connect_only
+        };
+        let transports = self.offered(message, connect_only);
         reply.handshake = Some(Box::new(Handshake { id: view.id, transports, messages: 0 }));
         exchange.handshake = Some(reply.into_owned());
         Handled::Done
+    }
+
+    /// Lists the connection types of a handshake reply: the allowed ones, and what only Faye's clients know to those that
+    /// name it ([HS-4], [FY-1]).
+    fn offered(&self, message: &Message<'_>, connect_only: bool) -> Vec<&'static str> {
+        let mut types = Vec::new();
+        for transport in &self.config.allowed_transports {
+            match transport {
+                Transport::EventSource if connect_only || !message.names_connection_type(transport.as_str()) => {}
+                _ => types.push(transport.as_str()),
+            }
+            if *transport == Transport::LongPolling && message.names_connection_type(CROSS_ORIGIN_LONG_POLLING) {
+                types.push(CROSS_ORIGIN_LONG_POLLING);
+            }
+        }
+        types
     }
 
     /// Answers a message whose session does not exist, has ended or may not be used here ([CN-10], [CN-11]).
@@ -195,8 +218,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         drop(session);
         let may_be_held = was_connected && !timeout.is_zero() && (exchange.count == 1 || !carrier.is_http());
+        let by_stream = self.config.allowed_transports.contains(&Transport::EventSource)
+            && message.names_connection_type(Transport::EventSource.as_str());
         exchange.connect = Some(PendingConnect {
             reply: reply.into_owned(),
+            by_stream,
             hold: may_be_held.then(|| now + timeout),
             place: exchange.replies.len(),
         });
@@ -398,6 +424,11 @@ impl<T: Clone + PartialEq> Engine<T> {
                 Ended::Expired => State::Expired,
             };
             session.scopes = 0;
+            if session.has_event_stream()
+                && let Outlet::Events { token, .. } = std::mem::replace(&mut session.outlet, Outlet::None)
+            {
+                dirty.releases.push((token, Release::Destroy));
+            }
             if let Some(held) = &mut session.held {
                 held.resume = Some(Resume::Ended);
             }

@@ -25,6 +25,7 @@ mod counters;
 mod deadlines;
 mod directory;
 mod engine;
+mod event_stream;
 mod exchange;
 mod hash;
 mod hooks;
@@ -52,6 +53,7 @@ pub use codec::{DecodeError, decode};
 pub use context::Context;
 pub use counters::Totals;
 pub use engine::{Dirty, Engine, Release, is_protocol_channel};
+pub use event_stream::NoStream;
 pub use exchange::{Accepted, Batch, Binding, Exchange, Fault, Finished, Handled};
 pub use hooks::{
     Authorization, Authorizer, ChannelListener, Ended, Extension, Flow, Listener, Naming, Operation, PlainNames,

@@ -11,6 +11,10 @@ pub enum Transport {
     WebSocket,
     /// `long-polling`.
     LongPolling,
+    /// `callback-polling`, which is called JSONP elsewhere.
+    CallbackPolling,
+    /// `eventsource`: a stream of events beside the requests of long-polling, as Faye has it.
+    EventSource,
     /// A session inside this process, which no connection type names.
     Local,
 }
@@ -22,6 +26,8 @@ impl Transport {
         match self {
             Self::WebSocket => "websocket",
             Self::LongPolling => "long-polling",
+            Self::CallbackPolling => "callback-polling",
+            Self::EventSource => "eventsource",
             Self::Local => "local",
         }
     }
@@ -29,7 +35,12 @@ impl Transport {
     /// Whether each exchange of messages is one HTTP request with one response.
     #[must_use]
     pub const fn is_http(self) -> bool {
-        matches!(self, Self::LongPolling)
+        matches!(self, Self::LongPolling | Self::CallbackPolling | Self::EventSource)
+    }
+
+    /// Whether publications travel with connect replies only, whatever the session's own options ([CP-5]).
+    pub(super) const fn is_connect_only(self) -> bool {
+        matches!(self, Self::CallbackPolling)
     }
 }
 

@@ -6,7 +6,6 @@ use super::advice::Advice;
 use super::extension::{Question, TIMESTAMP, json_text};
 use super::ids::SessionId;
 use super::message::{Json, Message, ext_with, write_field, write_string};
-use super::peer::Transport;
 use super::rejection::Rejection;
 
 /// The answer to one message, until it is written.
@@ -52,7 +51,7 @@ pub struct Handshake {
     /// `clientId` of the new session.
     pub id: SessionId,
     /// `supportedConnectionTypes`, in the order of the settings.
-    pub transports: Vec<Transport>,
+    pub transports: Vec<&'static str>,
     /// `x-messages`: how many messages follow; left out if zero.
     pub messages: usize,
 }
@@ -167,7 +166,7 @@ impl Handshake {
             if position > 0 {
                 out.push(b',');
             }
-            write_string(transport.as_str(), out);
+            write_string(transport, out);
         }
         out.push(b']');
         if self.messages > 0 {

@@ -95,7 +95,7 @@ pub(super) enum State {
 }
 
 /// What lets a session be written to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Outlet<T> {
     /// Nothing; publications wait.
     None,
@@ -103,6 +103,20 @@ pub(super) enum Outlet<T> {
     Once(T),
     /// A connection that may be written to at any time.
     Stream(T),
+    /// An event stream, which takes publications; connects are requests beside it and are never held.
+    Events {
+        /// The stream.
+        token: T,
+        /// The browser's place it takes.
+        place: Option<BrowserPlace>,
+    },
+}
+
+impl<T: PartialEq> Outlet<T> {
+    /// Whether it is a stream, and this one.
+    pub(super) fn streams_through(&self, token: &T) -> bool {
+        matches!(self, Self::Stream(current) | Self::Events { token: current, .. } if current == token)
+    }
 }
 
 /// A connect that waits for its answer.
@@ -117,7 +131,7 @@ pub(super) struct Held {
     /// Rendered replies of the same frame, which leave with it ([WS-8]).
     pub(super) withheld: Vec<u8>,
     /// The browser's place it takes.
-    pub(super) _place: Option<BrowserPlace>,
+    pub(super) place: Option<BrowserPlace>,
     /// Whether the browser has too many sessions, which the reply then says.
     pub(super) crowded: bool,
 }
@@ -255,6 +269,7 @@ impl<T> Session<T> {
         match self.outlet {
             Outlet::None => false,
             Outlet::Once(_) => resumes || (self.held.is_some() && self.has_prompt()),
+            Outlet::Events { .. } => self.has_prompt() && !self.connect_only,
             Outlet::Stream(_) => resumes || (self.has_prompt() && (!self.connect_only || self.held.is_some())),
         }
     }

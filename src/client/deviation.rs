@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::pattern::{Fields, Pattern};
 use super::together::together;
-use super::transcript::{Answer, Body, Conversation, Exchange, Request};
+use super::transcript::{Answer, Body, Conversation, Event, Exchange, Frame, Line, Millis, Request};
 
 /// What is known of the place where a deviation may apply.
 pub struct Case<'a> {
@@ -45,15 +45,17 @@ pub enum Change {
 
 /// Returns those that may apply to a conversation: none to one that was written for our server.
 pub fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
-    static ALL: [Deviation; 9] = DEVIATIONS;
+    static ALL: [Deviation; 11] = DEVIATIONS;
     if conversation.head.is_recorded() { &ALL } else { &[] }
 }
 
 /// All of them.
-pub const DEVIATIONS: [Deviation; 9] = [
-    Deviation { name: "offered-transports", change: Change::Message(offered_transports) },
+pub const DEVIATIONS: [Deviation; 11] = [
+    Deviation { name: "offered-to-faye", change: Change::Message(offered_to_faye) },
     Deviation { name: "session-without-cookie", change: Change::Message(session_without_cookie) },
     Deviation { name: "superseded-by-another-transport", change: Change::Answer(superseded_by_another_transport) },
+    Deviation { name: "empty-batch", change: Change::Answer(empty_batch) },
+    Deviation { name: "empty-batch-on-websocket", change: Change::Whole(empty_batch_on_websocket) },
     Deviation { name: "upgrade-below-the-mount", change: Change::Answer(upgrade_below_the_mount) },
     Deviation { name: "disconnect-order", change: Change::Order(disconnect_order) },
     Deviation { name: "one-request-together", change: Change::Whole(together) },
@@ -74,19 +76,21 @@ pub fn as_our_server_has_it(conversation: Conversation) -> (Conversation, Vec<&'
     (rewritten, names)
 }
 
-/// The list of transports in a handshake reply is part of the recorded one, in its order.
-fn offered_transports(_: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
-    const KEY: &str = "supportedConnectionTypes";
-    let Pattern::Array(recorded) = expected.member(KEY)? else { return None };
-    let offered = got.get(KEY)?.as_array()?;
-    let mut rest = recorded.iter();
-    let in_order = offered.iter().all(|name| rest.any(|known| name.as_str().is_some_and(|name| known.is_text(name))));
-    if offered.is_empty() || offered.len() == recorded.len() || !in_order {
+/// A client of Faye that names connection types which only Faye has is offered them too, in a fixed order.
+fn offered_to_faye(case: &Case<'_>, expected: &Pattern, _: &Value) -> Option<Pattern> {
+    let names = |name: &str| {
+        let Some(Pattern::Array(named)) = case.asked?.member("supportedConnectionTypes") else { return None };
+        named.iter().any(|known| known.is_text(name)).then(|| Pattern::Text(format!("\"{name}\"")))
+    };
+    let mut ours = expected.clone();
+    let Pattern::Array(offered) = ours.member_mut("supportedConnectionTypes")? else { return None };
+    let behind = 1 + offered.iter().position(|name| name.is_text("long-polling"))?;
+    let (cross_origin, stream) = (names("cross-origin-long-polling"), names("eventsource"));
+    if cross_origin.is_none() && stream.is_none() {
         return None;
     }
-    let offered = offered.iter().map(|name| Pattern::Text(name.to_string())).collect();
-    let mut ours = expected.clone();
-    *ours.member_mut(KEY)? = Pattern::Array(offered);
+    offered.splice(behind..behind, cross_origin);
+    offered.extend(stream);
     Some(ours)
 }
 
@@ -134,6 +138,58 @@ fn upgrade_below_the_mount(case: &Case<'_>, expected: &Answer, status: u16) -> O
         headers: expected.headers.clone(),
         body: Body::Empty,
     })
+}
+
+/// An empty batch is answered with an empty batch.
+fn empty_batch(case: &Case<'_>, expected: &Answer, status: u16) -> Option<Answer> {
+    let (_, request) = case.request?;
+    let is_empty = matches!(&request.body, Body::Json(batch) if is_empty_array(batch));
+    let body = Body::Json(Pattern::Array(Vec::new()));
+    let is_ours = is_empty && expected.status == 500 && status == 200;
+    is_ours.then(|| Answer { status, headers: expected.headers.clone(), body })
+}
+
+fn is_empty_array(batch: &Pattern) -> bool {
+    matches!(batch, Pattern::Array(messages) if messages.is_empty())
+}
+
+/// A WebSocket that was closed for an empty batch stays open, and what the client sent after it is answered: a connect at
+/// its time, when the conversation ends, for the client had no reason to try again.
+fn empty_batch_on_websocket(conversation: &Conversation) -> Option<Conversation> {
+    let lines = &conversation.lines;
+    let sent = |line: &Line| match &line.event {
+        Event::Sent(connection, Frame::Batch(batch)) => Some((connection.clone(), batch.clone())),
+        _ => None,
+    };
+    let empty = lines.iter().position(|line| sent(line).is_some_and(|(_, batch)| is_empty_array(&batch)))?;
+    let (connection, _) = sent(&lines[empty])?;
+    let is_close =
+        |event: &Event| matches!(event, Event::Received(on, Frame::Close(Some(1011), _)) if *on == connection);
+    let closed = lines.iter().position(|line| is_close(&line.event))?;
+    let answer = |line: &Line, after: Millis, members: Vec<(String, Pattern)>, open: bool| {
+        let batch = Pattern::Array(vec![Pattern::Object(Fields { members, open })]);
+        let event = Event::Received(connection.clone(), Frame::Batch(batch));
+        Line { event, at: line.at + after, ..line.clone() }
+    };
+    let (mut now, mut later) = (Vec::new(), Vec::new());
+    for line in &lines[empty + 1..closed] {
+        now.push(line.clone());
+        let Some((_, batch)) = sent(line).filter(|(on, _)| *on == connection) else { continue };
+        for message in batch.messages() {
+            let member = |name: &str| Some((format!("\"{name}\""), message.member(name)?.clone()));
+            let reply = vec![member("channel")?, member("id")?, ("\"successful\"".to_owned(), Pattern::Bool(true))];
+            if let Some(data) = member("data") {
+                now.push(answer(line, 0, vec![member("channel")?, data], false));
+                now.push(answer(line, 0, reply, false));
+            } else {
+                later.push(answer(line, conversation.head.millis("timeout")?, reply, true));
+            }
+        }
+    }
+    let mut ours = conversation.clone();
+    ours.lines.truncate(empty + 1);
+    ours.lines.extend(now.into_iter().chain(later));
+    Some(ours)
 }
 
 /// After a disconnect the held connect is answered before or after the disconnect itself.

@@ -29,7 +29,8 @@ use std::path::Path;
 pub use self::error::{ConfigError, ConfigErrors, Origin};
 pub use self::reference::reference;
 pub use self::sections::{
-    AdminConfig, BrowserCookie, HttpConfig, LogConfig, Mount, SameSite, Secret, ServerConfig, TransportHttpConfig,
+    AdminConfig, BrowserCookie, Callback, EventSourceConfig, HttpConfig, LogConfig, Mount, SameSite, Secret,
+    ServerConfig, TransportHttpConfig,
 };
 use crate::bayeux::config::EngineConfig;
 

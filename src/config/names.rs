@@ -11,27 +11,37 @@ use super::table::{Place, Row, SECTIONS, TABLE, Transports};
 pub(super) enum Override {
     /// `[bayeux.websocket]`.
     WebSocket,
-    /// `[bayeux.long_polling]`.
+    /// `[bayeux.long_polling]`, which counts for `callback-polling` too.
     LongPolling,
+    /// `[bayeux.callback_polling]`.
+    CallbackPolling,
 }
 
 impl Override {
-    pub(super) const ALL: [Self; 2] = [Self::WebSocket, Self::LongPolling];
+    pub(super) const ALL: [Self; 3] = [Self::WebSocket, Self::LongPolling, Self::CallbackPolling];
 
     pub(super) fn section(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
             Self::LongPolling => "long_polling",
+            Self::CallbackPolling => "callback_polling",
         }
+    }
+
+    /// Whether what is set here counts for `other` as well; CometD's names have it so.
+    fn reaches(self, other: Self) -> bool {
+        self == other || (self == Self::LongPolling && other == Self::CallbackPolling)
     }
 }
 
 impl Transports {
     pub(super) fn include(self, transport: Override) -> bool {
         match self {
-            Self::Both => true,
+            Self::All => true,
             Self::WebSocket => transport == Override::WebSocket,
+            Self::Polling => transport != Override::WebSocket,
             Self::LongPolling => transport == Override::LongPolling,
+            Self::CallbackPolling => transport == Override::CallbackPolling,
         }
     }
 }
@@ -73,6 +83,7 @@ impl Target {
                 let options = match transport {
                     Override::WebSocket => &mut config.engine.websocket,
                     Override::LongPolling => &mut config.engine.long_polling,
+                    Override::CallbackPolling => &mut config.engine.callback_polling,
                 };
                 kind.set(options, given)
             }),
@@ -80,19 +91,21 @@ impl Target {
                 let options = match transport {
                     Override::WebSocket => &mut config.http.websocket,
                     Override::LongPolling => &mut config.http.long_polling,
+                    Override::CallbackPolling => &mut config.http.callback_polling,
                 };
                 kind.set(options, given)
             }),
         }
     }
 
-    /// Order in which settings are applied: what is meant for all transports before what is meant for one, and mounts by
-    /// number.
-    pub(super) fn rank(&self) -> (bool, usize) {
+    /// Order in which settings are applied: what is meant for all transports before what is meant for some, that before
+    /// what is meant for one, and mounts by number.
+    pub(super) fn rank(&self) -> (u8, usize) {
         match self.part {
-            Part::Whole => (false, 0),
-            Part::Transport(_) => (true, 0),
-            Part::Mount(index) => (true, index),
+            Part::Whole => (0, 0),
+            Part::Transport(Override::CallbackPolling) => (2, 0),
+            Part::Transport(_) => (1, 0),
+            Part::Mount(index) => (1, index),
         }
     }
 
@@ -100,7 +113,10 @@ impl Target {
         Override::ALL
             .into_iter()
             .filter(|transport| transports.include(*transport))
-            .filter(|transport| self.part == Part::Whole || self.part == Part::Transport(*transport))
+            .filter(|transport| match self.part {
+                Part::Transport(named) => named.reaches(*transport),
+                Part::Whole | Part::Mount(_) => true,
+            })
             .try_for_each(&mut set)
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::Config;
 use super::names::Override;
-use super::sections::Mount;
+use super::sections::{HttpConfig, Mount};
 use super::table::{Place, Row, SECTIONS, TABLE, Transports};
+use crate::bayeux::config::EngineConfig;
 
 /// What stands before the sections.
 const INTRODUCTION: &str = "\
@@ -32,7 +33,9 @@ An unknown key is an error, and so is a value outside its range. Exit status 2 m
 * **`-1`** means \"none\" or \"no limit\" where the table says so. Everything else is always limited.
 * **Lists** are `[\"a\", \"b\"]` in the file and in a variable or flag too, or shorter `a,b`, where texts stand without quotes.
 * **Transport options**: a key of `[bayeux]` holds for every transport that has the option. The same key in
-  `[bayeux.websocket]` or `[bayeux.long_polling]` holds for that transport and wins, wherever either of them was written.
+  `[bayeux.websocket]`, `[bayeux.long_polling]` or `[bayeux.callback_polling]` holds for that transport and wins, wherever
+  either of them was written. As with CometD, what is set for `long_polling` counts for `callback_polling` too, unless
+  that has its own.
 ";
 
 /// A file to start from; a test reads it.
@@ -69,8 +72,10 @@ pub fn reference() -> String {
         if *section == "bayeux" {
             for (title, transports) in [
                 ("For all transports together", None),
-                ("For each transport", Some(Transports::Both)),
-                ("For long-polling", Some(Transports::LongPolling)),
+                ("For each transport", Some(Transports::All)),
+                ("For long-polling and callback-polling", Some(Transports::Polling)),
+                ("For long-polling, and the same for callback-polling", Some(Transports::LongPolling)),
+                ("For callback-polling", Some(Transports::CallbackPolling)),
                 ("For websocket", Some(Transports::WebSocket)),
             ] {
                 let _ = write!(page, "\n### {title}\n");
@@ -112,25 +117,23 @@ fn form(place: &Place) -> String {
 /// Writes the default, or one for each transport where they differ.
 fn default(place: &Place) -> String {
     let mut config = Config::default();
-    let (transports, [websocket, long_polling]) = match place {
+    let (transports, shown) = match place {
         Place::Once(kind) => return code(&kind.show(&mut config)),
         Place::Mount(kind) => return code(&kind.show(&mut Mount::default())),
-        Place::Engine(transports, kind) => (
-            transports,
-            [&mut config.engine.websocket, &mut config.engine.long_polling].map(|options| kind.show(options)),
-        ),
+        Place::Engine(transports, kind) => {
+            let EngineConfig { websocket, long_polling, callback_polling, .. } = &mut config.engine;
+            (transports, [websocket, long_polling, callback_polling].map(|options| kind.show(options)))
+        }
         Place::Http(transports, kind) => {
-            (transports, [&mut config.http.websocket, &mut config.http.long_polling].map(|options| kind.show(options)))
+            let HttpConfig { websocket, long_polling, callback_polling, .. } = &mut config.http;
+            (transports, [websocket, long_polling, callback_polling].map(|options| kind.show(options)))
         }
     };
-    match transports {
-        Transports::WebSocket => code(&websocket),
-        Transports::LongPolling => code(&long_polling),
-        Transports::Both if websocket == long_polling => code(&websocket),
-        Transports::Both => {
-            let [first, second] = Override::ALL.map(Override::section);
-            format!("{first} {}, {second} {}", code(&websocket), code(&long_polling))
-        }
+    let having = Override::ALL.into_iter().zip(&shown).filter(|(transport, _)| transports.include(*transport));
+    let having: Vec<_> = having.map(|(transport, value)| (transport.section(), value)).collect();
+    match having[..] {
+        [(_, first), ref others @ ..] if others.iter().all(|(_, other)| *other == first) => code(first),
+        _ => having.iter().map(|(section, value)| format!("{section} {}", code(value))).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -94,15 +94,36 @@ pub struct HttpConfig {
     pub websocket: TransportHttpConfig,
     /// Options of `long-polling`.
     pub long_polling: TransportHttpConfig,
+    /// Options of `callback-polling`; its browser cookie is that of `long-polling`.
+    pub callback_polling: TransportHttpConfig,
+    /// Options of `eventsource`.
+    pub event_source: EventSourceConfig,
+}
+
+/// Options of event streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSourceConfig {
+    /// How long a client is told to wait before it opens a stream that broke again.
+    pub retry: Duration,
+    /// Longest time without a byte; then a comment is sent.
+    pub keep_alive: Duration,
+}
+
+impl Default for EventSourceConfig {
+    fn default() -> Self {
+        Self { retry: Duration::from_secs(5), keep_alive: Duration::from_secs(15) }
+    }
 }
 
 /// HTTP and WebSocket options of one transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportHttpConfig {
-    /// Most bytes of one request body or of one WebSocket message.
+    /// Most bytes of one request body, of the messages in one query, or of one WebSocket message.
     pub max_message_size: usize,
     /// HTTP: the cookie by which connects of one browser are counted.
     pub browser_cookie: BrowserCookie,
+    /// `callback-polling`: the function that a response calls.
+    pub callback: Callback,
     /// WebSocket: how long a client may send nothing; longer than the hold time.
     pub idle_timeout: Duration,
     /// WebSocket: how long a client may take nothing of what is to be written to it.
@@ -120,12 +141,30 @@ impl Default for TransportHttpConfig {
         Self {
             max_message_size: 2 * 1024 * 1024,
             browser_cookie: BrowserCookie::default(),
+            callback: Callback::default(),
             idle_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(60),
             protocol: None,
             permessage_deflate: false,
             permessage_deflate_threshold: 1024,
         }
+    }
+}
+
+/// How the function is named that a response of `callback-polling` calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// Query parameter that names it.
+    pub parameter: String,
+    /// Most characters of its name.
+    pub max_length: usize,
+    /// Whether a response is kept from being taken for anything but a script.
+    pub hardened: bool,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self { parameter: "jsonp".to_owned(), max_length: 64, hardened: true }
     }
 }
 

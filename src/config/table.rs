@@ -39,12 +39,16 @@ pub(super) enum Place {
 /// Which transports have an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transports {
-    /// `websocket` and `long-polling`.
-    Both,
+    /// Every transport.
+    All,
     /// `websocket` only.
     WebSocket,
-    /// `long-polling` only.
+    /// `long-polling` and `callback-polling`.
+    Polling,
+    /// `long-polling`, and `callback-polling` has the same.
     LongPolling,
+    /// `callback-polling` only.
+    CallbackPolling,
 }
 
 /// The sections in the order of the reference, with what they are about.
@@ -69,7 +73,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 use Place::{Engine, Http, Once};
-use Transports::{Both, LongPolling, WebSocket};
+use Transports::{All, CallbackPolling, LongPolling, Polling, WebSocket};
 
 const fn row(section: &'static str, name: &'static str, place: Place, doc: &'static str) -> Row {
     Row { section, name, place, doc }
@@ -200,7 +204,8 @@ pub(super) static TABLE: &[Row] = &[
             set: |config, items| texts::transports(items).map(|list| config.engine.allowed_transports = list),
             show: |config| config.engine.allowed_transports.iter().map(ToString::to_string).collect(),
         }),
-        "Transports offered to clients, in this order.",
+        "Transports offered to clients, in this order. `eventsource` is offered to clients that ask for it, as those of \
+         Faye do.",
     ),
     row(
         "bayeux",
@@ -353,18 +358,40 @@ pub(super) static TABLE: &[Row] = &[
         }),
         "How long a session may be without a sign of life before `activity` ends it, when its next connect arrives.",
     ),
+    row(
+        "bayeux",
+        "eventsource_retry",
+        Once(Kind::Duration {
+            at: |config| &mut config.http.event_source.retry,
+            range: Duration::from_millis(10)..=HOUR,
+            bare: Bare::Refused,
+        }),
+        "How long clients wait before they open an event stream that broke again; shorter than `max_interval`, or their \
+         sessions expire meanwhile.",
+    ),
+    row(
+        "bayeux",
+        "eventsource_keep_alive",
+        Once(Kind::Duration {
+            at: |config| &mut config.http.event_source.keep_alive,
+            range: Duration::from_millis(10)..=HOUR,
+            bare: Bare::Refused,
+        }),
+        "Longest silence on an event stream; then a comment is sent, so that proxies in between do not close it. At most \
+         half of `server.idle_timeout` counts: after that a stream is closed to which nothing could be written.",
+    ),
     // [bayeux], options of transports
     row(
         "bayeux",
         "timeout",
-        Engine(Both, Kind::Duration { at: |options| &mut options.timeout, range: MS..=HOUR, bare: Bare::Milliseconds }),
+        Engine(All, Kind::Duration { at: |options| &mut options.timeout, range: MS..=HOUR, bare: Bare::Milliseconds }),
         "How long a `/meta/connect` is held when nothing happens. Proxies and load balancers in between must wait longer.",
     ),
     row(
         "bayeux",
         "interval",
         Engine(
-            Both,
+            All,
             Kind::Duration {
                 at: |options| &mut options.interval,
                 range: Duration::ZERO..=HOUR,
@@ -377,7 +404,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "max_interval",
         Engine(
-            Both,
+            All,
             Kind::Duration { at: |options| &mut options.max_interval, range: MS..=DAY, bare: Bare::Milliseconds },
         ),
         "How long a session may go without a `/meta/connect`, after the advised `interval`, before it expires.",
@@ -386,7 +413,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "max_processing",
         Engine(
-            Both,
+            All,
             Kind::OptionalDuration {
                 at: |options| &mut options.max_processing,
                 range: MS..=DAY,
@@ -399,7 +426,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "max_lazy_timeout",
         Engine(
-            Both,
+            All,
             Kind::Duration {
                 at: |options| &mut options.max_lazy_timeout,
                 range: Duration::ZERO..=HOUR,
@@ -411,27 +438,27 @@ pub(super) static TABLE: &[Row] = &[
     row(
         "bayeux",
         "meta_connect_deliver_only",
-        Engine(Both, Kind::Bool(|options| &mut options.meta_connect_deliver_only)),
-        "Whether messages travel only together with replies to `/meta/connect`.",
+        Engine(All, Kind::Bool(|options| &mut options.meta_connect_deliver_only)),
+        "Whether messages travel only together with replies to `/meta/connect`, as they always do on `callback-polling`.",
     ),
     row(
         "bayeux",
         "max_queue",
-        Engine(Both, Kind::Count { at: |options| &mut options.max_queue, range: 1..=10_000_000 }),
+        Engine(All, Kind::Count { at: |options| &mut options.max_queue, range: 1..=10_000_000 }),
         "Most messages that may wait for one session, those not yet acknowledged included. Unlike CometD's it is a real \
          limit and cannot be switched off.",
     ),
     row(
         "bayeux",
         "max_queue_bytes",
-        Engine(Both, Kind::Size { at: |options| &mut options.max_queue_bytes, range: KIB..=GIB }),
+        Engine(All, Kind::Size { at: |options| &mut options.max_queue_bytes, range: KIB..=GIB }),
         "Most bytes of messages that may wait for one session. Keep it above `max_message_size`.",
     ),
     row(
         "bayeux",
         "queue_overflow",
         Engine(
-            Both,
+            All,
             Kind::Text {
                 form: texts::OVERFLOW,
                 set: |options, text| texts::overflow(text).map(|overflow| options.queue_overflow = overflow),
@@ -444,34 +471,35 @@ pub(super) static TABLE: &[Row] = &[
     row(
         "bayeux",
         "max_batch_bytes",
-        Engine(Both, Kind::Size { at: |options| &mut options.max_batch_bytes, range: KIB..=64 * MIB }),
+        Engine(All, Kind::Size { at: |options| &mut options.max_batch_bytes, range: KIB..=64 * MIB }),
         "Most bytes of messages in one HTTP response, or in one batch that travels with a connect reply; the rest follows \
          on the next connect. A single larger message goes alone. Clients refuse batches that are too large for them.",
     ),
     row(
         "bayeux",
         "handshake_reconnect",
-        Engine(Both, Kind::Bool(|options| &mut options.handshake_reconnect)),
+        Engine(All, Kind::Bool(|options| &mut options.handshake_reconnect)),
         "Whether advice tells clients `maxInterval`.",
     ),
     row(
         "bayeux",
         "allow_message_delivery_during_handshake",
-        Engine(Both, Kind::Bool(|options| &mut options.allow_message_delivery_during_handshake)),
+        Engine(All, Kind::Bool(|options| &mut options.allow_message_delivery_during_handshake)),
         "Whether messages queued during the handshake follow its reply at once.",
     ),
     row(
         "bayeux",
         "max_message_size",
-        Http(Both, Kind::Size { at: |options| &mut options.max_message_size, range: 64..=GIB }),
-        "Most bytes of one request body or of one WebSocket message.",
+        Http(All, Kind::Size { at: |options| &mut options.max_message_size, range: 64..=GIB }),
+        "Most bytes of one request body, of the messages in one query, or of one WebSocket message. A query has to fit into \
+         `server.max_header_bytes` as well.",
     ),
-    // [bayeux], long-polling only
+    // [bayeux], long-polling and callback-polling
     row(
         "bayeux",
         "duplicate_meta_connect_http_response_code",
         Engine(
-            LongPolling,
+            Polling,
             Kind::Status { at: |options| &mut options.duplicate_meta_connect_http_response_code, range: 400..=599 },
         ),
         "Status that answers a held `/meta/connect` when a newer one of its session replaces it.",
@@ -480,7 +508,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "max_sessions_per_browser",
         Engine(
-            LongPolling,
+            Polling,
             Kind::OptionalCount { at: |options| &mut options.max_sessions_per_browser, range: 0..=1_000_000 },
         ),
         "How many sessions of one browser may be held at once over HTTP/1.1; browsers open only six connections.",
@@ -489,7 +517,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "http2_max_sessions_per_browser",
         Engine(
-            LongPolling,
+            Polling,
             Kind::OptionalCount { at: |options| &mut options.http2_max_sessions_per_browser, range: 0..=1_000_000 },
         ),
         "The same over HTTP/2.",
@@ -498,7 +526,7 @@ pub(super) static TABLE: &[Row] = &[
         "bayeux",
         "multi_session_interval",
         Engine(
-            LongPolling,
+            Polling,
             Kind::Duration {
                 at: |options| &mut options.multi_session_interval,
                 range: Duration::ZERO..=HOUR,
@@ -590,6 +618,33 @@ pub(super) static TABLE: &[Row] = &[
         "browser_cookie_partitioned",
         Http(LongPolling, Kind::Bool(|options| &mut options.browser_cookie.partitioned)),
         "Whether it is marked `Partitioned`: kept apart for each site that embeds this one.",
+    ),
+    // [bayeux], callback-polling only
+    row(
+        "bayeux",
+        "callback_parameter",
+        Http(
+            CallbackPolling,
+            Kind::Text {
+                form: texts::PARAMETER,
+                set: |options, text| texts::parameter(text).map(|name| options.callback.parameter = name),
+                show: |options| Some(options.callback.parameter.clone()),
+            },
+        ),
+        "Query parameter that names the function to be called.",
+    ),
+    row(
+        "bayeux",
+        "callback_parameter_max_length",
+        Http(CallbackPolling, Kind::Count { at: |options| &mut options.callback.max_length, range: 1..=1_024 }),
+        "Most characters of that function's name.",
+    ),
+    row(
+        "bayeux",
+        "callback_hardening",
+        Http(CallbackPolling, Kind::Bool(|options| &mut options.callback.hardened)),
+        "Whether a response begins with an empty comment, tells browsers not to guess its type, and escapes the two line \
+         breaks of Unicode, so that it can be nothing but a script. CometD does none of it.",
     ),
     // [bayeux], websocket only
     row(

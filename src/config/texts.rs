@@ -15,7 +15,8 @@ pub(super) const TOKEN: &str = "visible ASCII characters without spaces";
 pub(super) const LEVEL: &str =
     "`off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mirant::transport=debug`";
 pub(super) const MOUNT_PATH: &str = "path such as `/cometd`";
-pub(super) const TRANSPORTS: &str = "`websocket`, `long-polling`";
+pub(super) const TRANSPORTS: &str = "`websocket`, `long-polling`, `callback-polling`, `eventsource`";
+pub(super) const PARAMETER: &str = "1 to 64 letters, digits, dots, hyphens and underscores, other than `message`";
 pub(super) const EXTENSIONS: &str = "`ack`, `timesync`, `timestamp`, `activity`, `binary`";
 pub(super) const TIMESTAMP_FORMAT: &str =
     "Java date pattern such as `yyyy-MM-dd'T'HH:mm:ss.SSSX`, with the letters y M d E H h a m s S z Z X x";
@@ -31,6 +32,11 @@ pub(super) const COOKIE_ATTRIBUTE: &str = "visible ASCII characters without `;`;
 const TEXT_LENGTH_MAX: usize = 256;
 /// Longest token: well below `max_header_bytes`, in which it has to arrive.
 const TOKEN_LENGTH_MAX: usize = 4_096;
+/// Longest name of a query parameter.
+const PARAMETER_LENGTH_MAX: usize = 64;
+/// What may be offered to clients.
+const TRANSPORT_LIST: [Transport; 4] =
+    [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling, Transport::EventSource];
 /// First segments that a mount may not take, so that a public path is never mistaken for one of the admin listener.
 const RESERVED_SEGMENTS: [&str; 3] = ["admin", "health", "metrics"];
 
@@ -130,19 +136,31 @@ pub(super) fn mount_path(text: &str) -> Result<String, String> {
 pub(super) fn transports(items: &[String]) -> Result<Vec<Transport>, String> {
     let mut transports = Vec::new();
     for item in items {
-        let transport = [Transport::WebSocket, Transport::LongPolling]
+        let transport = TRANSPORT_LIST
             .into_iter()
             .find(|transport| transport.as_str() == item)
-            .ok_or_else(|| format!("must list \"websocket\" and \"long-polling\", not \"{item}\""))?;
+            .ok_or_else(|| format!("must list {}, not \"{item}\"", transport_names()))?;
         if transports.contains(&transport) {
             return Err(format!("lists \"{item}\" twice"));
         }
         transports.push(transport);
     }
     if transports.is_empty() {
-        return Err("must list at least one of \"websocket\" and \"long-polling\"".to_owned());
+        return Err(format!("must list at least one of {}", transport_names()));
     }
     Ok(transports)
+}
+
+fn transport_names() -> String {
+    TRANSPORT_LIST.map(|transport| format!("\"{transport}\"")).join(", ")
+}
+
+pub(super) fn parameter(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !(1..=PARAMETER_LENGTH_MAX).contains(&text.len()) || !text.bytes().all(allowed) || text == "message" {
+        return Err(format!("must be {PARAMETER}, not \"{text}\""));
+    }
+    Ok(text.to_owned())
 }
 
 /// The protocol's extensions by name.

@@ -111,7 +111,9 @@ impl Pending {
     #[must_use]
     pub fn is_long(&self) -> bool {
         let config = self.node.engine().config();
-        let shortest = config.websocket.max_queue.min(config.long_polling.max_queue);
+        let queues =
+            [&config.websocket, &config.long_polling, &config.callback_polling].map(|options| options.max_queue);
+        let shortest = queues.into_iter().min().unwrap_or_default();
         self.queued >= QUEUED_MAX || self.publications > shortest / 2
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{self, Config};
-use crate::transport::Options;
+use crate::transport::{CallbackOptions, Options, StreamOptions};
 use crate::web::HeaderValue;
 use crate::web::body::BodyLimits;
 use crate::web::cookie::{BrowserCookie, CookieJar, SameSite};
@@ -34,12 +34,27 @@ pub(super) fn transports(config: &Config) -> Result<Options, StartError> {
             total: config.server.body_timeout,
         },
         browser_cookie,
+        callback: callback(&config.http.callback_polling),
+        stream: StreamOptions {
+            retry: config.http.event_source.retry,
+            // A stream that is read must never look like one that is not.
+            keep_alive: config.http.event_source.keep_alive.min(config.server.idle_timeout / 2),
+        },
         max_message_size: config.http.websocket.max_message_size,
         idle_timeout: config.http.websocket.idle_timeout,
         write_timeout: config.http.websocket.write_timeout,
         websocket: Spoken { protocol, deflate },
         deflate_threshold: config.http.websocket.permessage_deflate_threshold,
     })
+}
+
+fn callback(options: &config::TransportHttpConfig) -> CallbackOptions {
+    CallbackOptions {
+        parameter: options.callback.parameter.clone(),
+        max_length: options.callback.max_length,
+        hardened: options.callback.hardened,
+        max_message_size: options.max_message_size,
+    }
 }
 
 fn cookie(cookie: &config::BrowserCookie) -> BrowserCookie {

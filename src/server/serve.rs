@@ -118,7 +118,11 @@ async fn serve(counted: Counted, stream: TcpStream, remote: SocketAddr, routes: 
         async move {
             progress.begin_request();
             let response = routes.serve(Request::from_hyper(request, remote, Scheme::Http)).await;
-            progress.end_request();
+            if response.body().is_stream() {
+                progress.begin_stream()
+            } else {
+                progress.end_request()
+            }
             Ok::<_, Infallible>(response)
         }
     });

@@ -1,4 +1,4 @@
-//! [`Connections`]: the open WebSockets of a server, to be counted, timed out and closed.
+//! [`Connections`]: the open WebSockets and event streams of a server, to be counted, timed out and closed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,12 +8,14 @@ use parking_lot::Mutex;
 
 use crate::web::websocket::CloseCode;
 
+use super::event_source::EventStream;
 use super::websocket::Connection;
 
-/// The open WebSockets of a server.
+/// The open WebSockets and event streams of a server.
 #[derive(Default)]
 pub struct Connections {
     open: Mutex<HashMap<u64, Weak<Connection>>>,
+    streams: Mutex<HashMap<u64, Weak<EventStream>>>,
     next: AtomicU64,
     traffic: Counters,
 }
@@ -37,7 +39,7 @@ pub struct Traffic {
 }
 
 impl Connections {
-    /// How many are open.
+    /// How many WebSockets are open.
     #[must_use]
     pub fn count(&self) -> usize {
         self.open.lock().len()
@@ -66,8 +68,28 @@ impl Connections {
         self.open.lock().remove(&key);
     }
 
-    /// Asks every connection to close, as a server does that stops.
+    /// How many event streams are open.
+    #[must_use]
+    pub fn stream_count(&self) -> usize {
+        self.streams.lock().len()
+    }
+
+    pub(super) fn add_stream(&self, stream: &Arc<EventStream>) -> u64 {
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        self.streams.lock().insert(key, Arc::downgrade(stream));
+        key
+    }
+
+    pub(super) fn remove_stream(&self, key: u64) {
+        self.streams.lock().remove(&key);
+    }
+
+    /// Asks every connection to close, and every event stream to end, as a server does that stops.
     pub fn close_all(&self) {
+        let streams: Vec<_> = self.streams.lock().values().filter_map(Weak::upgrade).collect();
+        for stream in streams {
+            stream.end();
+        }
         for connection in self.snapshot() {
             connection.request_close(CloseCode::Away, "server stops");
         }

@@ -80,6 +80,52 @@ pub(super) fn body(batch: &Batch) -> Vec<u8> {
     if body.len() > ASCII_ONLY_ABOVE && !body.is_ascii() { escaped(&body) } else { body }
 }
 
+/// Returns the events of a batch as one event of a stream ([FY-3]).
+///
+/// A line break, which JSON allows between tokens, would end the event: it begins another line of its data.
+pub(super) fn event(batch: &Batch) -> Vec<u8> {
+    let mut json = Vec::new();
+    batch.write_array(&mut json);
+    let mut event = Vec::with_capacity(json.len() + 16);
+    event.extend_from_slice(b"data: ");
+    for line in json.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        if event.len() > b"data: ".len() {
+            event.extend_from_slice(b"\r\ndata: ");
+        }
+        event.extend_from_slice(line);
+    }
+    event.extend_from_slice(b"\r\n\r\n");
+    event
+}
+
+/// Returns a script that calls a function with a JSON array.
+///
+/// A hardened one begins with an empty comment, so that no other kind of file can begin with a name of the sender's
+/// choice, and has no bare line breaks that JSON allows in strings and older scripts do not ([CP-7]).
+pub(super) fn call(function: &str, json: &[u8], hardened: bool) -> Vec<u8> {
+    let mut script = Vec::with_capacity(json.len() + function.len() + 6);
+    if hardened {
+        script.extend_from_slice(b"/**/");
+    }
+    script.extend_from_slice(function.as_bytes());
+    script.push(b'(');
+    let mut rest = json;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [0xe2, 0x80, last @ (0xa8 | 0xa9), after @ ..] if hardened => {
+                script.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+                rest = after;
+            }
+            _ => {
+                script.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    script.push(b')');
+    script
+}
+
 /// Writes characters beyond ASCII as `\uXXXX`; they stand inside strings only, so the meaning is the same.
 fn escaped(json: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(json).expect("bodies are made of checked UTF-8");
@@ -100,6 +146,14 @@ fn escaped(json: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hardened_call_has_no_bare_line_breaks() {
+        let json = "[\"a\u{2028}b\u{2029}c\u{2027}\"]".as_bytes();
+        assert_eq!(call("cb", json, true), "/**/cb([\"a\\u2028b\\u2029c\u{2027}\"])".as_bytes());
+        assert_eq!(call("cb", json, false), [b"cb(", json, b")"].concat());
+        assert_eq!(call("cb", "[\"\u{2020}\u{2028}".as_bytes(), true), "/**/cb([\"\u{2020}\\u2028)".as_bytes());
+    }
 
     #[test]
     fn long_bodies_are_ascii_and_mean_the_same() {

@@ -1,7 +1,7 @@
 //! Bayeux connection types over HTTP and WebSocket: they move bytes between `web` and [`Node`].
 //!
 //! The central type is [`Mount`], one path where Bayeux is served. It judges the origin of a request and gives it to
-//! `long_polling` or `websocket`. Both read messages, hand them to [`Node::receive`], and implement
+//! `long_polling`, `callback_polling`, `event_source` or `websocket`. They read messages, hand them to [`Node::receive`], and implement
 //! [`Outlet`](crate::node::Outlet), through which publications reach the client later.
 //!
 //! **Must not know**: policies, administration, settings files, and any rule of the protocol: what a message means is
@@ -9,10 +9,13 @@
 //!
 //! Start reading at [`Mount::serve`]; who may write to a socket is in `writer.rs`, why a request waits in `held.rs`.
 
+mod callback_polling;
 mod connections;
 mod encode;
+mod event_source;
 mod held;
 mod long_polling;
+mod polling;
 mod websocket;
 mod writer;
 
@@ -28,7 +31,9 @@ use crate::web::throttle::Throttle;
 use crate::web::upgrade::Spoken;
 use crate::web::{Method, Request, Response, StatusCode, Version, response, upgrade};
 
+pub use callback_polling::CallbackOptions;
 pub use connections::{Connections, Traffic};
+pub use event_source::StreamOptions;
 
 /// Longest browser id that is taken from a cookie; longer ones count as none.
 const BROWSER_ID_MAX: usize = 64;
@@ -42,6 +47,10 @@ pub struct Options {
     pub body: BodyLimits,
     /// The cookie that names the browser.
     pub browser_cookie: CookieJar,
+    /// The function that responses of `callback-polling` call.
+    pub callback: CallbackOptions,
+    /// Event streams.
+    pub stream: StreamOptions,
     /// Most bytes of a WebSocket message.
     pub max_message_size: usize,
     /// How long a WebSocket may be silent before it is closed.
@@ -77,7 +86,12 @@ impl Mount {
     ///
     /// Dropping the future lets go of a held connect; nothing that was queued is lost.
     pub async fn serve(self: Arc<Self>, request: Request) -> Response {
-        let admitted = match self.options.origins.judge(&request) {
+        let allowed = &self.node.engine().config().allowed_transports;
+        let callback = callback_polling::callback(&self.options.callback, &request)
+            .filter(|_| allowed.contains(&Transport::CallbackPolling));
+        let origins = &self.options.origins;
+        let judged = if callback.is_some() { origins.judge_script(&request) } else { origins.judge(&request) };
+        let admitted = match judged {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 let peer = request.remote();
@@ -92,13 +106,19 @@ impl Mount {
         if AllowedOrigins::is_preflight(&request) {
             return self.options.origins.preflight(&request);
         }
-        let allowed = &self.node.engine().config().allowed_transports;
         let mut response = if upgrade::is_requested(&request) && allowed.contains(&Transport::WebSocket) {
             websocket::upgrade(&self, request)
         } else if request.method() == Method::POST && allowed.contains(&Transport::LongPolling) {
-            long_polling::serve(&self, request).await
+            polling::serve(&self, Box::pin(long_polling::handle(&self, request))).await
+        } else if let Some(callback) = callback {
+            polling::serve(&self, Box::pin(callback_polling::handle(&self, request, callback))).await
+        } else if event_source::is_requested(&request) && allowed.contains(&Transport::EventSource) {
+            event_source::open(&self, request).await
         } else {
-            response::text(StatusCode::BAD_REQUEST, "Unknown Bayeux transport: send a POST or a WebSocket upgrade.")
+            response::text(
+                StatusCode::BAD_REQUEST,
+                "Unknown Bayeux transport: send a POST, a WebSocket upgrade, or a GET that names one callback.",
+            )
         };
         admitted.add_headers(&mut response);
         response

@@ -46,10 +46,19 @@ pub struct Admitted {
 
 /// A request from a page that may not use the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("origin {origin} is not allowed; {} would have to list it", Self::KEY)]
-pub struct OriginRefusal {
-    /// The origin, shortened and without anything but visible ASCII.
-    pub origin: String,
+pub enum OriginRefusal {
+    /// The page's origin is known and not listed.
+    #[error("origin {origin} is not allowed; {} would have to list it", OriginRefusal::KEY)]
+    Listed {
+        /// The origin, shortened and without anything but visible ASCII.
+        origin: String,
+    },
+    /// A script of a page that hides its origin, which only `*` allows.
+    #[error(
+        "a script of another site is not allowed without a Referer that {} lists; \"*\" there would allow it",
+        OriginRefusal::KEY
+    )]
+    Hidden,
 }
 
 impl OriginRefusal {
@@ -113,6 +122,28 @@ impl AllowedOrigins {
             },
         };
         if allowed { Ok(Admitted { cross: Some(value.clone()) }) } else { Err(refusal(value)) }
+    }
+
+    /// Decides whether a script element may be answered: browsers send no `Origin` with it.
+    ///
+    /// Its page is named by `Referer`. A page that suppresses that is told from the server's own by `Sec-Fetch-Site`, which
+    /// no script can change. Programs send neither.
+    ///
+    /// # Errors
+    ///
+    /// The page is of another origin.
+    pub fn judge_script(&self, request: &Request) -> Result<Admitted, OriginRefusal> {
+        if request.headers().contains_key(header::ORIGIN) {
+            return self.judge(request);
+        }
+        let Some(referer) = request.headers().get(header::REFERER) else {
+            let is_own = matches!(request.header("sec-fetch-site"), None | Some("same-origin" | "none"));
+            return if is_own || self.any { Ok(Admitted::default()) } else { Err(OriginRefusal::Hidden) };
+        };
+        let page = str::from_utf8(referer.as_bytes()).ok().and_then(origin_of_url);
+        let allowed = page
+            .is_some_and(|page| own_origin(request).is_some_and(|own| own.is(&page)) || self.any || self.lists(&page));
+        if allowed { Ok(Admitted::default()) } else { Err(refusal(referer)) }
     }
 
     /// Answers `OPTIONS`: a browser's question whether a page may send a request, or anything else with an empty 200.
@@ -198,6 +229,13 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// Returns the origin of a page, from its URL.
+fn origin_of_url(url: &str) -> Option<Origin<'_>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    Origin::parse(&url[..scheme.len() + "://".len() + host.len()])
+}
+
 /// Returns the origin that pages of this server have, as far as the request tells.
 ///
 /// Behind a proxy that ends TLS the page is `https` although the request is not, so `X-Forwarded-Proto` goes first. A
@@ -228,7 +266,7 @@ fn allowed_headers(request: &Request) -> HeaderValue {
 fn refusal(origin: &HeaderValue) -> OriginRefusal {
     let bytes = origin.as_bytes();
     let shown = bytes[..bytes.len().min(QUOTED_ORIGIN_MAX)].escape_ascii().to_string();
-    OriginRefusal { origin: shown }
+    OriginRefusal::Listed { origin: shown }
 }
 
 #[cfg(test)]
@@ -296,11 +334,52 @@ mod tests {
         let long = format!("origin: http://{}", "e".repeat(300));
         let refusal = judge(&[], &["host: a", &long]).unwrap_err();
         assert!(refusal.to_string().contains("server.allowed_origins"));
-        assert_eq!(refusal.origin.len(), 100);
+        assert!(matches!(&refusal, OriginRefusal::Listed { origin } if origin.len() == 100));
         assert_eq!(refusal.response().status(), 403);
         assert!(AllowedOrigins::parse(["https://app.example/"]).is_err());
         assert!(AllowedOrigins::parse(["app.example"]).is_err());
         assert!(AllowedOrigins::parse(["https://*.app.example"]).is_err());
+    }
+
+    fn script(entries: &[&str], headers: &[&str]) -> Result<Admitted, OriginRefusal> {
+        let headers: Vec<&str> = ["host: push.example"].iter().chain(headers).copied().collect();
+        allowed(entries).judge_script(&request("GET", "/cometd", &headers))
+    }
+
+    #[test]
+    fn scripts_are_judged_by_the_page_that_they_stand_in() {
+        let listed = &["https://app.example"][..];
+        for (entries, headers) in [
+            (&[][..], &[][..]),
+            (&[], &["referer: http://push.example/page?x=y"]),
+            (&[], &["sec-fetch-site: same-origin"]),
+            (&[], &["sec-fetch-site: none"]),
+            (listed, &["referer: https://app.example/", "sec-fetch-site: cross-site"]),
+            (listed, &["referer: https://app.example"]),
+            (listed, &["origin: https://app.example", "referer: https://evil.example/"]),
+            (&["*"], &["referer: https://any.example/"]),
+            (&["*"], &["sec-fetch-site: cross-site"]),
+        ] {
+            assert!(script(entries, headers).is_ok(), "{headers:?}");
+        }
+        for headers in [
+            &["referer: https://evil.example/"][..],
+            &["referer: https://evil.example/https://app.example/"],
+            &["referer: https://app.example.evil/"],
+            &["referer: https://app.example@evil.example/"],
+            &["referer: https://evil.example\\@app.example/"],
+            &["referer: http://app.example/"],
+            &["referer: about:blank"],
+            &["referer: "],
+            &["referer: https://evil.example/", "sec-fetch-site: same-origin"],
+            &["sec-fetch-site: cross-site"],
+            &["sec-fetch-site: same-site"],
+            &["sec-fetch-site: unheard-of"],
+            &["origin: https://evil.example", "referer: https://app.example/"],
+        ] {
+            let refusal = script(listed, headers).expect_err(headers[0]);
+            assert!(refusal.to_string().contains("server.allowed_origins"), "{refusal}");
+        }
     }
 
     #[test]

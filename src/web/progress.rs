@@ -19,12 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a connection may be without a request, and with part of one.
+/// How long a connection may be without a request, with part of one, and with a stream that nobody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// Longest time from the first byte of a head, or from the beginning of the connection, to its last.
     pub head: Duration,
-    /// Longest time between two requests.
+    /// Longest time between two requests, and in which nothing of a stream can be written.
     pub idle: Duration,
 }
 
@@ -45,6 +45,8 @@ enum Phase {
     Head(Instant),
     /// A request is being answered; its body and its handler have limits of their own.
     Busy,
+    /// A response goes on and on; something of it was last written then.
+    Streaming(Instant),
 }
 
 /// The two ways a watched connection ends.
@@ -82,6 +84,18 @@ impl Progress {
         matches!(*self.phase.lock(), Phase::Busy)
     }
 
+    /// The answer is made, and goes on for as long as it likes: its reader has to take some of it now and then.
+    pub fn begin_stream(&self) {
+        *self.phase.lock() = Phase::Streaming(Instant::now());
+    }
+
+    fn wrote(&self) {
+        let mut phase = self.phase.lock();
+        if let Phase::Streaming(_) = *phase {
+            *phase = Phase::Streaming(Instant::now());
+        }
+    }
+
     fn received(&self) {
         let mut phase = self.phase.lock();
         if let Phase::Idle(_) = *phase {
@@ -91,7 +105,7 @@ impl Progress {
 
     fn deadline(&self) -> Option<Instant> {
         match *self.phase.lock() {
-            Phase::Idle(since) => Some(since + self.patience.idle),
+            Phase::Idle(since) | Phase::Streaming(since) => Some(since + self.patience.idle),
             Phase::Head(since) => Some(since + self.patience.head),
             Phase::Busy => None,
         }
@@ -171,6 +185,15 @@ impl Monitored {
     }
 }
 
+impl Monitored {
+    /// Notes a write that the socket took.
+    fn note(&self, outcome: &Poll<io::Result<usize>>) {
+        if matches!(outcome, Poll::Ready(Ok(_))) {
+            self.progress.wrote();
+        }
+    }
+}
+
 impl AsyncRead for Monitored {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = out.filled().len();
@@ -195,7 +218,9 @@ impl AsyncRead for Monitored {
 
 impl AsyncWrite for Monitored {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&outcome);
+        outcome
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -213,7 +238,9 @@ impl AsyncWrite for Monitored {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.note(&outcome);
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {

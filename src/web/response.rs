@@ -25,22 +25,34 @@ pub trait Delivery: Send {
     fn lost(self: Box<Self>);
 }
 
-/// The body of a [`Response`]: nothing, or bytes of known length.
+/// Gives the bytes of a [`Body`] that goes on for as long as it likes.
+///
+/// It is asked when the connection has room, and dropped when the connection is gone.
+pub trait Source: Send {
+    /// Returns the next bytes, which are then on their way; `None` ends the body.
+    ///
+    /// Who has nothing wakes the caller when it has, and remembers the waker also when it had something: the caller may
+    /// be busy writing that.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>>;
+}
+
+/// The body of a [`Response`]: nothing, bytes of known length, or a stream.
 pub struct Body {
     data: Option<Bytes>,
     delivery: Option<Box<dyn Delivery>>,
+    source: Option<Box<dyn Source>>,
 }
 
 impl Body {
     /// Creates a body of no bytes.
     #[must_use]
     pub fn empty() -> Self {
-        Self { data: None, delivery: None }
+        Self { data: None, delivery: None, source: None }
     }
 
     /// Creates a body of these bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { data: Some(bytes.into()).filter(|bytes| !bytes.is_empty()), delivery: None }
+        Self { data: Some(bytes.into()).filter(|bytes| !bytes.is_empty()), delivery: None, source: None }
     }
 
     /// Creates a body of these bytes that reports whether they were handed over.
@@ -50,6 +62,18 @@ impl Body {
         let mut body = Self::full(bytes);
         body.delivery = Some(delivery);
         body
+    }
+
+    /// Creates a body of whatever `source` gives, until it ends.
+    #[must_use]
+    pub fn stream(source: Box<dyn Source>) -> Self {
+        Self { data: None, delivery: None, source: Some(source) }
+    }
+
+    /// Whether it goes on for as long as it likes.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.source.is_some()
     }
 
     /// Returns the bytes that were not handed over yet.
@@ -83,7 +107,17 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(source) = &mut self.source {
+            let next = std::task::ready!(source.poll_next(context));
+            if next.is_none() {
+                self.source = None;
+            }
+            return Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes.into()))));
+        }
         let Some(data) = self.data.take() else { return Poll::Ready(None) };
         if let Some(delivery) = self.delivery.take() {
             delivery.delivered();
@@ -92,11 +126,11 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none()
+        self.data.is_none() && self.source.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes().len() as u64)
+        if self.is_stream() { SizeHint::default() } else { SizeHint::with_exact(self.bytes().len() as u64) }
     }
 }
 

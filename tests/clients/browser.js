@@ -23,12 +23,12 @@ const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=
 
 /** The file of the test page at `path` (below `/test-page/`) as `{ status, contentType, body }`. */
 export async function pageFile(path) {
-    const found = /^\/test-page\/(?:(index\.html)|(conversation\.js)|cometd\/(\w+\.js))$/.exec(path);
+    const found = /^\/test-page\/(?:((?:index|faye)\.html)|((?:faye-)?conversation\.js)|(cometd\/\w+|faye\/faye-browser)\.js)$/.exec(path);
     if (!found) {
         return { status: 404, contentType: "text/plain", body: "no such file" };
     }
-    const [, index, script, library] = found;
-    const file = index ? `test-page/${index}` : script ?? `node_modules/cometd/${library}`;
+    const [, page, script, library] = found;
+    const file = page ? `test-page/${page}` : script ?? `node_modules/${library.replace("faye/", "faye/client/")}.js`;
     const body = await readFile(new URL(file, import.meta.url), "utf8");
     return { status: 200, contentType: TYPES[file.split(".").pop()], body };
 }

@@ -13,8 +13,9 @@ async function converseIn(t, browser, address, options, prepare = async () => {}
     const context = await browser.newContext({ permissions: ["local-network-access"] });
     try {
         const page = await context.newPage();
-        const seen = { posts: 0, sockets: 0, complaints: [] };
+        const seen = { posts: 0, scripts: 0, sockets: 0, complaints: [] };
         page.on("request", (request) => (seen.posts += request.method() === "POST" ? 1 : 0));
+        page.on("request", (request) => (seen.scripts += request.url().includes("jsonp=") ? 1 : 0));
         page.on("websocket", () => (seen.sockets += 1));
         page.on("pageerror", (error) => seen.complaints.push(error.message));
         page.on("console", (line) => seen.complaints.push(`${line.text()} (${line.location().url})`));
@@ -26,7 +27,8 @@ async function converseIn(t, browser, address, options, prepare = async () => {}
             .catch((error) => assert.fail(`${error.message}\nconsole: ${seen.complaints.join("\n")}`));
         // One client uses the transport under test and its peer the other one, so both kinds must be seen.
         assert.ok(seen.sockets > 0, "a WebSocket was opened");
-        assert.ok(seen.posts > 0, "messages were POSTed");
+        const isCallbacks = options.transport === "callback-polling";
+        assert.ok(isCallbacks ? seen.scripts > 0 : seen.posts > 0, "messages went by requests");
         assert.deepEqual(seen.complaints, [], "nothing on the browser's console");
         t.diagnostic(`${options.transport}: ${received} messages, held for ${holds.join(", ")} ms`);
     } finally {
@@ -59,6 +61,12 @@ describe("cometd 9.0.0 in Chromium", { skip: missing }, () => {
         page.route(`${origin}/test-page/**`, async (route) => {
             await route.fulfill(await pageFile(new URL(route.request().url()).pathname));
         });
+
+    it("talks callback-polling on another site", { skip }, async (t) => {
+        const { url, stop } = await serve(`server.allowed_origins=${otherSite()}`);
+        await converseIn(t, browser, `${otherSite()}/test-page/index.html`, { url, transport: "callback-polling" });
+        await stop();
+    });
 
     for (const transport of ["websocket", "long-polling"]) {
         it(`talks ${transport} on the server's own origin`, async (t) => {

@@ -186,9 +186,11 @@ async function talk(client, peer, channel) {
     await peer.publish(`${channel}/one`, LONG_TEXT);
     await client.until(() => got.length === 8, "messages of another session");
     const peerGot = await peer.subscribe(`${channel}/back`);
-    await client.publish(`${channel}/back`, LONG_TEXT);
+    // A query has no room for the long one.
+    const back = client.transport === "callback-polling" ? "é € 😀" : LONG_TEXT;
+    await client.publish(`${channel}/back`, back);
     await peer.until(() => peerGot.length === 1, "the way back");
-    expect(peerGot[0] === LONG_TEXT, "the long text is intact on the way back");
+    expect(peerGot[0] === back, "the text is intact on the way back");
     await peer.disconnect();
 
     const one = [{ text: "é € 😀", number: 1.5, nothing: null }, 1, 2, 3, "from", "another", "session", LONG_TEXT];

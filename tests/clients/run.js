@@ -1,5 +1,5 @@
-// Runs the test files named as arguments (`node`, `extensions`, `relay`, `cuts`, `browser`, `page`; without arguments
-// all), one after the other, and prints the sum of all as its last line. Ends with 1 if a test failed.
+// Runs the test files named as arguments (`node`, `extensions`, `faye`, `relay`, `cuts`, `browser`, `faye-browser`, `page`; without
+// arguments all), one after the other, and prints the sum of all as its last line. Ends with 1 if a test failed.
 
 import { spec } from "node:test/reporters";
 import { run } from "node:test";
@@ -7,7 +7,8 @@ import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { binary, foreign } from "./mirant.js";
 
-const names = process.argv.length > 2 ? process.argv.slice(2) : ["node", "extensions", "relay", "cuts", "browser", "page"];
+const all = ["node", "extensions", "faye", "relay", "cuts", "browser", "faye-browser", "page"];
+const names = process.argv.length > 2 ? process.argv.slice(2) : all;
 const files = names.map((name) => fileURLToPath(new URL(`${name}.test.js`, import.meta.url)));
 if (!foreign) {
     process.env.MIRANT_BIN = binary();

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mirant::bayeux::{HttpVersion, MountId, Peer, SessionId, SessionReport, Transport};
+use mirant::bayeux::{HttpVersion, MountId, NoStream, Peer, SessionId, SessionReport, Transport};
 use serde_json::{Value, json};
 
 use super::world::{Answer, Flowing, Inner, Token};
@@ -79,6 +79,22 @@ impl Client {
         new.id.borrow_mut().clone_from(&self.id.borrow());
         new.next_id.set(self.next_id.get() + 1_000);
         new
+    }
+
+    /// An event stream of the session, which then is written to through it.
+    pub(crate) fn stream_of_events(&self) -> Self {
+        self.try_stream(Peer::on(Transport::EventSource)).expect("a stream")
+    }
+
+    /// The same for a sender of whom something is known.
+    pub(crate) fn try_stream(&self, peer: Peer) -> Result<Self, NoStream> {
+        let stream = Self::new(&self.world, peer).with_session_of(self);
+        self.world.open_stream(stream.connection, self.session_id()).map(|()| stream)
+    }
+
+    /// Sends a connect as clients with an event stream do.
+    pub(crate) fn connect_beside_stream(&self) -> Sent {
+        self.send(json!({"channel": "/meta/connect", "connectionType": "eventsource"}))
     }
 
     /// Uses the session of somebody else.

@@ -9,9 +9,11 @@ mod world;
 
 mod acknowledge;
 mod browsers;
+mod callback_polling;
 mod connect;
 mod disconnect;
 mod envelope;
+mod event_stream;
 mod extensions;
 mod handshake;
 mod hooks;

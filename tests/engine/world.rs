@@ -15,8 +15,8 @@ use std::time::Duration;
 use mirant::bayeux::config::EngineConfig;
 use mirant::bayeux::{
     Authorizer, Batch, Binding, ChannelListener, ChannelName, ChannelOptions, Context, DecodeError, Dirty, Engine,
-    Exchange, Finished, Flow, Handled, IdSource, Message, Naming, Peer, PlainNames, Release, SessionId, Shared, Slot,
-    Time, Took, Transport, Verdict, decode,
+    Exchange, Finished, Flow, Handled, IdSource, Message, Naming, NoStream, Peer, PlainNames, Release, SessionId,
+    Shared, Slot, Time, Took, Transport, Verdict, decode,
 };
 use serde_json::Value;
 
@@ -151,6 +151,11 @@ impl World {
     /// A client on `websocket`.
     pub(crate) fn websocket(&self) -> Client {
         self.client(Transport::WebSocket)
+    }
+
+    /// A client on `callback-polling`.
+    pub(crate) fn callback_polling(&self) -> Client {
+        self.client(Transport::CallbackPolling)
     }
 
     /// A client on a transport.
@@ -349,6 +354,19 @@ impl Inner {
         self.flush(dirty);
     }
 
+    /// Opens an event stream of a session on a connection.
+    pub(super) fn open_stream(&self, connection: usize, id: SessionId) -> Result<(), NoStream> {
+        let peer = self.connections.borrow()[connection].peer.clone();
+        let token = Token::Stream(connection);
+        let slot = self.act(|engine, now, dirty| {
+            let slot = engine.open_stream(now, &peer, id, token, dirty);
+            // Before it is flushed: the shell has to know whom it writes to.
+            slot.inspect(|slot| self.know(connection, slot))
+        })?;
+        drop(slot);
+        Ok(())
+    }
+
     /// The slot of a session that some connection has used.
     pub(super) fn slot(&self, id: SessionId) -> Arc<Slot<Token>> {
         self.slots.borrow().iter().find(|slot| slot.id() == id).cloned().expect("a session that was used")
@@ -508,7 +526,7 @@ impl Inner {
         let (sessions, tokens) = {
             let this = &mut self.connections.borrow_mut()[connection];
             let mut tokens = vec![Token::Stream(connection)];
-            if this.peer.transport.is_http() {
+            if this.peer.transport.is_http() && this.peer.transport != Transport::EventSource {
                 tokens.clear();
                 for (number, request) in this.requests.iter_mut().enumerate() {
                     if *request == Answer::Held {

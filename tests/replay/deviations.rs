@@ -17,23 +17,36 @@ fn played(head: &str, expected: &str, actual: &str) -> Result<Vec<&'static str>,
 }
 
 #[test]
-fn fewer_transports_may_be_offered_in_the_same_order() {
-    let offer =
-        |list: &str| format!("@0 > A.1 POST /cometd [{{}}]\n@1 < A.1 [{{\"supportedConnectionTypes\":{list}}}]\n");
-    let recorded = offer(r#"["websocket","long-polling","callback-polling"]"#);
-    assert_eq!(played("", &recorded, &offer(r#"["websocket","long-polling"]"#)).unwrap(), ["offered-transports"]);
-    assert_eq!(played("", &recorded, &recorded).unwrap().len(), 0);
-    for other in [r#"["long-polling","websocket"]"#, "[]", r#"["websocket","eventsource"]"#, "\"websocket\""] {
-        assert!(played("", &recorded, &offer(other)).is_err(), "{other}");
-    }
+fn faye_is_offered_what_only_faye_has() {
+    let offer = |named: &str, list: &str| {
+        format!(
+            "@0 > A.1 POST /cometd [{{\"channel\":\"/meta/handshake\",\"id\":\"1\",\"supportedConnectionTypes\":[{named}]}}]\n\
+            @1 < A.1 [{{\"channel\":\"/meta/handshake\",\"id\":\"1\",\"supportedConnectionTypes\":[{list}]}}]\n"
+        )
+    };
+    let outcome = |named: &str, recorded: &str, got: &str| played("", &offer(named, recorded), &offer(named, got));
+    let list = r#""websocket","long-polling","callback-polling""#;
+    let both = r#""eventsource","cross-origin-long-polling""#;
+    let ours = r#""websocket","long-polling","cross-origin-long-polling","callback-polling","eventsource""#;
+    assert_eq!(outcome(both, list, ours).unwrap(), ["offered-to-faye"]);
+    let with_stream = r#""websocket","long-polling","callback-polling","eventsource""#;
+    assert_eq!(outcome(r#""eventsource""#, list, with_stream).unwrap(), ["offered-to-faye"]);
+    assert_eq!(outcome("", list, list).unwrap().len(), 0);
+    assert!(outcome("", list, ours).is_err() && outcome(both, list, with_stream).is_err());
+    assert!(outcome(both, list, r#""websocket""#).is_err());
 }
 
 #[test]
 fn a_failure_tells_what_no_deviation_explains() {
+    let asked =
+        "@0 > A.1 POST /cometd [{\"channel\":\"/meta/handshake\",\"supportedConnectionTypes\":[\"eventsource\"]}]\n";
     let offer = |list: &str, id: u8| {
-        format!("@0 > A.1 POST /cometd [{{}}]\n@1 < A.1 [{{\"supportedConnectionTypes\":{list},\"zid\":{id}}}]\n")
+        format!(
+            "{asked}@1 < A.1 [{{\"channel\":\"/meta/handshake\",\"supportedConnectionTypes\":{list},\"zid\":{id}}}]\n"
+        )
     };
-    let failure = played("", &offer(r#"["websocket","long-polling"]"#, 1), &offer(r#"["websocket"]"#, 2)).unwrap_err();
+    let ours = offer(r#"["long-polling","eventsource"]"#, 2);
+    let failure = played("", &offer(r#"["long-polling"]"#, 1), &ours).unwrap_err();
     assert!(failure.contains("[0].zid: expected 1, got 2"), "{failure}");
 }
 

@@ -21,7 +21,7 @@ use super::support::transcript::{Body, Conversation, Event, Exchange, Frame, Mil
 #[test]
 fn the_engine_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["ack", "timesync", "binary"])
+        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch"])
         .rewritten_for_our_server()
         .replay(EngineAlone::for_conversation);
     report.check();
@@ -57,6 +57,8 @@ struct EngineAlone {
     sessions: BTreeMap<String, Vec<Arc<Slot<Token>>>>,
     /// Held requests, by connection.
     held: BTreeMap<String, BTreeSet<Token>>,
+    /// The functions that answers to requests of callback-polling call.
+    callbacks: BTreeMap<Exchange, String>,
     outputs: Vec<Output>,
     /// Channels that stay for ever because a service listens.
     services: usize,
@@ -88,6 +90,7 @@ impl EngineAlone {
             sockets: BTreeMap::new(),
             sessions: BTreeMap::new(),
             held: BTreeMap::new(),
+            callbacks: BTreeMap::new(),
             outputs: Vec::new(),
             services,
         }
@@ -96,7 +99,7 @@ impl EngineAlone {
     fn engine(conversation: &Conversation, ids: Arc<Counting>) -> Engine<Token> {
         let mut config = EngineConfig::default();
         let head = &conversation.head;
-        for transport in [&mut config.websocket, &mut config.long_polling] {
+        for transport in [&mut config.websocket, &mut config.long_polling, &mut config.callback_polling] {
             transport.timeout = head.duration("timeout").unwrap_or(transport.timeout);
             transport.interval = head.duration("interval").unwrap_or(transport.interval);
             transport.max_interval = head.duration("max_interval").unwrap_or(transport.max_interval);
@@ -122,12 +125,22 @@ impl EngineAlone {
     fn receive(&mut self, token: &Token, text: &str) {
         let now = self.time();
         let (transport, binding) = match token {
+            Token::Request(exchange) if self.callbacks.contains_key(exchange) => {
+                (Transport::CallbackPolling, Binding::Open)
+            }
             Token::Request(_) => (Transport::LongPolling, Binding::Open),
             Token::Socket(name) => (Transport::WebSocket, self.sockets[name].clone()),
         };
         let Ok(messages) = decode(text, &self.engine.config().limits) else {
             return self.fail(token, 400);
         };
+        if messages.is_empty() {
+            // What an empty batch means is the transports' business; all of ours answer it ([EN-14]).
+            return match token {
+                Token::Request(_) => self.write(token, &Batch::default()),
+                Token::Socket(_) => self.output(token, Written::Frame("[]".to_owned())),
+            };
+        }
         let mut dirty = Dirty::default();
         // The name of a browser is in its cookie; a conversation has one browser unless it says more.
         let connection = connection_of(token);
@@ -198,6 +211,7 @@ impl EngineAlone {
                 let mut body = Vec::new();
                 batch.write_array(&mut body);
                 let body = text(&body);
+                let body = self.callbacks.get(exchange).map_or(body.clone(), |name| format!("{name}({body})"));
                 self.output(token, Written::Answer { number: exchange.number, status: 200, headers: Vec::new(), body });
             }
             Token::Socket(_) if batch.together => {
@@ -245,6 +259,9 @@ impl Subject for EngineAlone {
         self.now = now;
         if request.method == "UPGRADE" {
             self.sockets.insert(exchange.connection.clone(), Binding::Open);
+        } else if let Some((callback, messages)) = called(&request.path).filter(|_| request.method == "GET") {
+            self.callbacks.insert(exchange.clone(), callback);
+            self.receive(&Token::Request(exchange.clone()), &messages);
         } else {
             self.receive(&Token::Request(exchange.clone()), &request.body);
         }
@@ -343,6 +360,24 @@ fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
         sent.messages().iter().find_map(shown).map(|shown| (line.at, shown))
     });
     shown.max_by_key(|(at, shown)| shown.saturating_sub(*at))
+}
+
+/// The function that a query wants to be called, and its messages.
+fn called(path: &str) -> Option<(String, String)> {
+    let (_, query) = path.split_once('?')?;
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    Some((value("jsonp")?.to_owned(), percent_decoded(value("message")?)))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("the runner encodes well"));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("the runner encodes UTF-8")
 }
 
 fn connection_of(token: &Token) -> &str {

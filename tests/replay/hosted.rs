@@ -128,6 +128,10 @@ fn builder(head: &Head, seen: Arc<Seen>) -> Builder {
         let section = if option == "allowed_origins" { "server" } else { "bayeux" };
         sets.push(format!("{section}.{option}={value}"));
     }
+    if head.needs.iter().any(|need| need == "callback-polling") {
+        // The recorded server let scripts of any page in.
+        sets.push("server.allowed_origins=*".to_owned());
+    }
     let config = Config::load(None, std::iter::empty(), &sets).unwrap_or_else(|errors| panic!("{errors}"));
     let wanted = head.services.clone();
     Builder::new(config).node_setup(move |node| {

@@ -147,6 +147,18 @@ fn case_79_three_tabs_are_held_by_default() {
 }
 
 #[test]
+fn case_80_without_a_limit_every_tab_is_held() {
+    let server = Server::start(&["bayeux.max_sessions_per_browser=-1"]);
+    let first = LongPolling::ready(&server);
+    let mut tabs: Vec<LongPolling> = (0..5).map(|_| handshaken_tab(&server, &first)).collect();
+    for tab in &mut tabs {
+        assert_eq!(tab.events(), json!([]));
+    }
+    let held: Vec<Pending> = std::iter::once(&first).chain(&tabs).map(|tab| tab.hold(&server)).collect();
+    assert!(held.iter().all(Pending::is_silent));
+}
+
+#[test]
 fn a_place_is_free_again_when_its_tab_vanishes() {
     let server = Server::start(&["bayeux.max_sessions_per_browser=1"]);
     let first = LongPolling::ready(&server);

@@ -23,7 +23,7 @@ fn handshake(server: &Server) -> (Response, Value) {
 fn success(client_id: &Value) -> Value {
     json!({
         "channel": "/meta/handshake", "successful": true, "clientId": client_id, "version": "1.0", "minimumVersion": "1.0",
-        "supportedConnectionTypes": ["websocket", "long-polling"],
+        "supportedConnectionTypes": ["websocket", "long-polling", "callback-polling"],
         "advice": {"reconnect": "retry", "interval": 0, "timeout": 30_000},
     })
 }

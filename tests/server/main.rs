@@ -7,12 +7,15 @@
 mod acknowledge;
 mod bad_frames;
 mod bad_input;
+mod callback_polling;
 mod compression;
 mod connect;
 mod disconnect;
 mod duplicates;
 mod envelope;
+mod event_source;
 mod extensions;
+mod faye;
 mod handshake;
 mod http;
 mod lifecycle;

@@ -46,7 +46,7 @@ fn case_137_a_handshake_is_answered_by_one_frame_with_one_reply() {
         replies,
         json!([{
             "channel": "/meta/handshake", "id": "1", "successful": true, "clientId": replies[0]["clientId"],
-            "version": "1.0", "minimumVersion": "1.0", "supportedConnectionTypes": ["websocket", "long-polling"],
+            "version": "1.0", "minimumVersion": "1.0", "supportedConnectionTypes": ["websocket", "long-polling", "callback-polling"],
             "advice": retry(),
         }])
     );

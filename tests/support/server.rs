@@ -97,6 +97,13 @@ impl Server {
         self.wait_for("the end of a hold", || !self.holds(client_id));
     }
 
+    /// Waits until so many event streams are open.
+    #[track_caller]
+    pub(crate) fn await_streams(&self, count: usize) {
+        let running = self.running.as_ref().expect("it runs");
+        self.wait_for("event streams to open or end", || running.connections().stream_count() == count);
+    }
+
     /// Waits until a channel has been swept.
     #[track_caller]
     pub(crate) fn await_swept(&self, channel: &str) {

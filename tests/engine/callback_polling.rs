@@ -1,0 +1,57 @@
+//! Sessions on `callback-polling`: publications travel with connect replies only, everything else is long-polling.
+
+use mirant::bayeux::Transport;
+use serde_json::json;
+
+use super::world::{Answer, World};
+
+/// [CP-5]
+#[test]
+fn publications_wait_for_a_connect() {
+    let world = World::new();
+    let ann = world.callback_polling().subscribed("/a");
+    ann.frames();
+    ann.publish("/a", 1);
+    world.publish("/a", &json!(2));
+    ann.subscribe("/b");
+    assert_eq!((ann.heard().len(), ann.queued()), (0, 2));
+    let reply = json!({"channel": "/meta/connect", "id": "8", "successful": true});
+    let sent = ann.send(json!({"channel": "/meta/connect", "id": "8"}));
+    assert_eq!(sent.messages(), json!([{"channel": "/a", "data": 1}, {"channel": "/a", "data": 2}, reply]));
+    let held = ann.hold();
+    ann.publish("/a", 3);
+    assert_eq!(held.messages()[0], json!({"channel": "/a", "data": 3}), "a held connect brings it");
+}
+
+/// [CP-5]
+#[test]
+fn what_began_with_callbacks_is_no_different_elsewhere() {
+    let world = World::new();
+    let caller = world.callback_polling().subscribed("/a");
+    for transport in [Transport::LongPolling, Transport::WebSocket] {
+        let ann = caller.moved_to(transport);
+        ann.publish("/a", 1);
+        assert_eq!(ann.heard(), [1], "{transport}");
+    }
+    // The socket is left, and the session is one of callbacks again.
+    let held = caller.connect();
+    caller.publish("/a", 2);
+    assert_eq!(held.messages()[0]["data"], 2);
+}
+
+/// [CP-6] [CN-13]
+#[test]
+fn a_connect_is_superseded_from_either_transport() {
+    let world = World::with(|config| config.callback_polling.duplicate_meta_connect_http_response_code = 409);
+    let caller = world.callback_polling().connected();
+    let first = caller.hold();
+    let second = caller.hold();
+    assert_eq!(first.answer(), Answer::Status(409));
+    let polling = caller.moved_to(Transport::LongPolling);
+    let third = polling.hold();
+    assert_eq!(second.messages()[0]["successful"], true);
+    let fourth = caller.hold();
+    assert_eq!(third.messages()[0]["successful"], true);
+    world.advance(30_000);
+    assert!(fourth.reply().get("advice").is_none(), "it was advised here last");
+}
