@@ -1,0 +1,283 @@
+// The cut drill: the npm client with its acknowledgement extension receives numbered messages through a relay that cuts
+// its connections at random points. Every number must arrive once, in order, in one session. On its own:
+//
+//     node drill.js [--transport websocket|long-polling|any] [--cuts 1000] [--seed N] [--how reset,close]
+//                   [--url http://HOST:PORT/cometd]
+//
+// starts a Mirant, or meets the server at `--url`, and prints how far it is and at the end what arrived.
+
+import { pathToFileURL } from "node:url";
+import { adapt } from "cometd-nodejs-client";
+import { AckExtension, CometD } from "cometd";
+import { Relay, randomFrom, upTo } from "./relay.js";
+
+adapt();
+
+/** Short, so that many cuts meet the end of a hold, and long enough that others meet the middle of one. */
+export const SETTINGS = ["bayeux.timeout=150ms"];
+
+/** How long nothing at all may arrive before the drill gives up. */
+const STALL_LIMIT_MS = 20_000;
+
+/** How long a client may take to say goodbye; nobody waits for it after a failure. */
+const LEAVE_LIMIT_MS = 2_000;
+
+/** What may be under way: many batches, and less than the queues of servers hold. */
+const WINDOW_BYTES = 2_000_000;
+const WINDOW_MESSAGES = 4_000;
+
+/** The client comes back soon; what nobody answers costs little time. */
+const HASTE = { backoffIncrement: 10, maxBackoff: 50, maxNetworkDelay: 400, connectTimeout: 400 };
+
+const KIB = 1_024;
+
+/** A client with one transport or, with `any`, with both. */
+export function makeClient(url, transport, options = {}) {
+    const cometd = new CometD();
+    cometd.unregisterTransport("callback-polling");
+    for (const type of ["websocket", "long-polling"]) {
+        if (transport !== "any" && transport !== type) {
+            cometd.unregisterTransport(type);
+        }
+    }
+    cometd.configure({ url, logLevel: "warn", maxSendBayeuxMessageSize: 1_048_576, ...options });
+    return cometd;
+}
+
+/** Resolves when `start`'s callback is called with a successful reply. */
+export function done(start) {
+    return new Promise((resolve, reject) => {
+        start((reply) => (reply.successful ? resolve(reply) : reject(new Error(JSON.stringify(reply)))));
+    });
+}
+
+/** Ends a client and what it has open: the client itself leaves a WebSocket whose server answers in another order. */
+export async function leave(cometd) {
+    const transport = cometd.getTransport();
+    if (!cometd.isDisconnected()) {
+        let timer;
+        await new Promise((left) => {
+            timer = setTimeout(left, LEAVE_LIMIT_MS);
+            cometd.disconnect(left);
+        });
+        clearTimeout(timer);
+    }
+    transport?.abort();
+}
+
+/** The messages of a drill: what was published, and what of it has arrived how often. */
+export class Ledger {
+    sizes = [];
+    counts = [];
+    bytes = { published: 0, received: 0 };
+    highest = -1;
+    disordered = 0;
+    damaged = 0;
+    watchers = new Set();
+
+    /** The data of the next message, with a text of `size` bytes. */
+    next(size) {
+        this.bytes.published += size;
+        this.counts.push(0);
+        return { number: this.sizes.push(size) - 1, text: "0123456789abcdef".repeat(size / 16 + 1).slice(0, size) };
+    }
+
+    receive({ number, text }) {
+        this.counts[number] += 1;
+        this.damaged += text.length === this.sizes[number] ? 0 : 1;
+        if (this.counts[number] === 1) {
+            this.disordered += number === this.highest + 1 ? 0 : 1;
+        }
+        for (; this.highest < number; this.highest += 1) {
+            this.bytes.received += this.sizes[this.highest + 1];
+        }
+        this.changed();
+    }
+
+    changed() {
+        this.watchers.forEach((watch) => watch());
+    }
+
+    /** Makes whoever waits fail. */
+    fail(error) {
+        this.failure ??= error;
+        this.changed();
+    }
+
+    /** Resolves once `condition` holds; fails if before that nothing changes for too long. */
+    async until(condition, what) {
+        let timer, watch;
+        await new Promise((resolve, reject) => {
+            watch = () => {
+                clearTimeout(timer);
+                if (this.failure) {
+                    reject(this.failure);
+                } else if (condition()) {
+                    resolve();
+                } else {
+                    const seen = `${this.highest + 1} of ${this.sizes.length} messages`;
+                    const late = () => reject(new Error(`${what}: nothing for ${STALL_LIMIT_MS} ms after ${seen}`));
+                    timer = setTimeout(late, STALL_LIMIT_MS);
+                }
+            };
+            this.watchers.add(watch);
+            watch();
+        }).finally(() => (clearTimeout(timer), this.watchers.delete(watch)));
+    }
+
+    get sum() {
+        const lost = this.counts.filter((count) => count === 0).length;
+        const twice = this.counts.reduce((sum, count) => sum + Math.max(0, count - 1), 0);
+        return { published: this.sizes.length, lost, twice, disordered: this.disordered, damaged: this.damaged };
+    }
+}
+
+/** The client under test, and what becomes of its session. */
+export class Subscriber {
+    ids = new Set();
+    types = new Set();
+    /** Connects that were answered without a message: holds that ended by themselves. */
+    emptyHolds = 0;
+    /** Those with messages, and the most bytes of text that came with one. */
+    batches = 0;
+    largest = 0;
+    /** What the server answered with "no". */
+    refused = [];
+
+    constructor(url, transport, channel, ledger) {
+        this.channel = channel;
+        this.ledger = ledger;
+        this.cometd = makeClient(url, transport, HASTE);
+        this.cometd.registerExtension("ack", new AckExtension());
+        let before = 0;
+        this.cometd.addListener("/meta/connect", (reply) => {
+            if (reply.successful) {
+                const batch = ledger.bytes.received - before;
+                this.types.add(this.cometd.getTransport().type);
+                this.emptyHolds += batch === 0 ? 1 : 0;
+                this.batches += batch > 0 ? 1 : 0;
+                this.largest = Math.max(this.largest, batch);
+                before = ledger.bytes.received;
+                ledger.changed();
+            }
+        });
+        // A failure with a cause was found out on this side.
+        this.cometd.addListener("/meta/unsuccessful", (reply) => reply.failure || this.refused.push(reply));
+    }
+
+    /** Resolves when the client is subscribed; it tries as often as it must. */
+    subscribe() {
+        const { cometd, ledger } = this;
+        return new Promise((resolve, reject) => {
+            const subscribe = () => {
+                cometd.subscribe(this.channel, (message) => ledger.receive(message.data), (reply) => {
+                    reply.successful ? resolve() : reply.failure && cometd.getClientId() ? subscribe() : undefined;
+                });
+            };
+            cometd.handshake((reply) => {
+                if (reply.successful) {
+                    this.ids.add(reply.clientId);
+                    const acks = reply.ext?.ack === true || reply.ext?.ack?.enabled === true;
+                    acks ? subscribe() : reject(new Error("the server does not acknowledge"));
+                }
+            });
+        });
+    }
+}
+
+/** Publishes until `enough()`: a steady flow, bursts of several batches, single large messages, silence. */
+async function publish(cometd, subscriber, ledger, random, enough) {
+    const send = (size) => cometd.publish(subscriber.channel, ledger.next(size));
+    const room = () =>
+        ledger.bytes.published - ledger.bytes.received < WINDOW_BYTES && ledger.sizes.length - ledger.highest < WINDOW_MESSAGES;
+    while (!enough()) {
+        const dice = random();
+        if (dice < 0.6) {
+            for (let left = 30; left > 0 && !enough(); left -= 1) {
+                send(upTo(2 * KIB, random));
+                await new Promise((go) => setTimeout(go, 3 * random()));
+            }
+        } else if (dice < 0.75) {
+            const size = upTo(8 * KIB, random);
+            cometd.batch(() => {
+                for (let left = upTo(200, random); left > 0; left -= 1) {
+                    send(size);
+                }
+            });
+        } else if (dice < 0.85) {
+            send(33 * KIB + upTo(200 * KIB, random));
+        } else {
+            const before = subscriber.emptyHolds;
+            await ledger.until(() => subscriber.emptyHolds > before || enough(), "a hold that ends by itself");
+        }
+        await ledger.until(room, "room for more");
+    }
+}
+
+/**
+ * Runs the drill against the server at `url` and resolves to what arrived. `first` is the relay's mode while the client
+ * gets its session; with `fromHandshake` the cuts begin before that.
+ */
+export async function drill({ url, transport, cuts, seed, how, first = { mode: "pass" }, fromHandshake = false, say = () => {} }) {
+    const began = performance.now();
+    const { hostname: host, port, pathname } = new URL(url);
+    const ledger = new Ledger();
+    const random = randomFrom(seed);
+    const relay = await Relay.open({ host, port: Number(port) });
+    const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/drill/${transport}/${seed}`, ledger);
+    const publisher = makeClient(url, "websocket");
+    publisher.addListener("/meta/unsuccessful", (reply) => ledger.fail(new Error(`publisher: ${JSON.stringify(reply).slice(0, 500)}`)));
+    const seconds = () => ((performance.now() - began) / 1_000).toFixed(1);
+    relay.onCut = (count) => {
+        ledger.changed();
+        if (count % 100 === 0) {
+            say(`${count} of ${cuts} cuts, ${ledger.highest + 1} of ${ledger.sizes.length} messages, ${seconds()} s`);
+        }
+    };
+    try {
+        await done((reply) => publisher.handshake(reply));
+        const cut = { mode: "cut", count: cuts, seed, how };
+        relay.set(fromHandshake ? cut : first);
+        await subscriber.subscribe();
+        const [sessionsBefore, refusedBefore] = [subscriber.ids.size, subscriber.refused.length];
+        if (!fromHandshake) {
+            relay.set(cut);
+        }
+        await publish(publisher, subscriber, ledger, random, () => relay.seen.cuts >= cuts);
+        const last = ledger.next(1);
+        publisher.publish(subscriber.channel, last);
+        await ledger.until(() => ledger.highest === last.number, "the last message");
+        const sessions = subscriber.ids.size - sessionsBefore + 1;
+        const refused = subscriber.refused.slice(refusedBefore);
+        return { ...ledger.sum, ...relay.seen, sessions, refused, types: [...subscriber.types], emptyHolds: subscriber.emptyHolds, seconds: seconds() };
+    } finally {
+        await Promise.all([leave(subscriber.cometd), leave(publisher)]);
+        await relay.stop();
+    }
+}
+
+/** One line about what `drill` found. */
+export function summary({ cuts, torn, ways, connections, published, lost, twice, disordered, damaged, sessions, types, emptyHolds, seconds }) {
+    const kinds = Object.entries(ways).map(([way, count]) => `${count} ${way}`).join(", ");
+    return `${types.join(", ")}: ${cuts} cuts (${kinds}; ${torn} inside a read) of ${connections} connections in ${seconds} s; `
+        + `${published} messages, ${lost} lost, ${twice} twice, ${disordered} out of order, ${damaged} damaged; `
+        + `${emptyHolds} empty holds; ${sessions} session${sessions === 1 ? "" : "s"}`;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+    const { parseArgs } = await import("node:util");
+    const option = (value) => ({ type: "string", default: value });
+    const { values } = parseArgs({
+        options: { transport: option("websocket"), cuts: option("1000"), seed: option(`${Date.now() % 1_000_000}`), url: option(), how: option() },
+    });
+    const how = values.how && Object.fromEntries(values.how.split(",").map((way) => [way, 1]));
+    const { start } = await import("./mirant.js");
+    const server = values.url ? { url: values.url, stop: async () => {} } : await start(SETTINGS);
+    const [cuts, seed] = [Number(values.cuts), Number(values.seed)];
+    console.log(`seed ${seed}`);
+    const found = await drill({ url: server.url, transport: values.transport, cuts, seed, how, say: console.log });
+    console.log(summary(found));
+    found.refused.forEach((reply) => console.log(`refused: ${JSON.stringify(reply)}`));
+    await server.stop();
+    process.exitCode = found.lost + found.twice + found.disordered + found.damaged + found.sessions - 1 > 0 ? 1 : 0;
+}
