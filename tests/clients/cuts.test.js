@@ -63,9 +63,9 @@ describe("cometd 9.0.0 with acknowledgement, back after 5 MB were published", ()
         it(`receives them in pieces over ${transport}`, async (t) => {
             const { hostname: host, port, pathname } = new URL(server.url);
             const relay = await Relay.open({ host, port: Number(port) });
-            const ledger = new Ledger();
+            const ledger = new Ledger(0);
             const undo = narrowWebSockets(FRAME_LIMIT);
-            const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/backlog/${transport}`, ledger);
+            const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/backlog/${transport}`, [ledger]);
             const publisher = makeClient(server.url, "websocket");
             try {
                 await done((reply) => publisher.handshake(reply));

@@ -31,6 +31,9 @@ const HASTE = { backoffIncrement: 10, maxBackoff: 50, maxNetworkDelay: 400, conn
 
 const KIB = 1_024;
 
+/** More than one, so that messages are queued while others are being sent. Each one's messages have their own numbers. */
+const PUBLISHERS = 2;
+
 /** A client with one transport or, with `any`, with both. */
 export function makeClient(url, transport, options = {}) {
     const cometd = new CometD();
@@ -65,7 +68,7 @@ export async function leave(cometd) {
     transport?.abort();
 }
 
-/** The messages of a drill: what was published, and what of it has arrived how often. */
+/** The messages of one publisher: what was published, and what of it has arrived how often. */
 export class Ledger {
     sizes = [];
     counts = [];
@@ -75,11 +78,15 @@ export class Ledger {
     damaged = 0;
     watchers = new Set();
 
+    constructor(index) {
+        this.index = index;
+    }
+
     /** The data of the next message, with a text of `size` bytes. */
     next(size) {
         this.bytes.published += size;
         this.counts.push(0);
-        return { number: this.sizes.push(size) - 1, text: "0123456789abcdef".repeat(size / 16 + 1).slice(0, size) };
+        return { ledger: this.index, number: this.sizes.push(size) - 1, text: "0123456789abcdef".repeat(size / 16 + 1).slice(0, size) };
     }
 
     receive({ number, text }) {
@@ -132,7 +139,7 @@ export class Ledger {
     }
 }
 
-/** The client under test, and what becomes of its session. */
+/** The client under test, and what becomes of its session. Its messages say which of `ledgers` they belong to. */
 export class Subscriber {
     ids = new Set();
     types = new Set();
@@ -144,21 +151,21 @@ export class Subscriber {
     /** What the server answered with "no". */
     refused = [];
 
-    constructor(url, transport, channel, ledger) {
+    constructor(url, transport, channel, ledgers) {
         this.channel = channel;
-        this.ledger = ledger;
+        this.ledgers = ledgers;
         this.cometd = makeClient(url, transport, HASTE);
         this.cometd.registerExtension("ack", new AckExtension());
         let before = 0;
         this.cometd.addListener("/meta/connect", (reply) => {
             if (reply.successful) {
-                const batch = ledger.bytes.received - before;
+                const received = ledgers.reduce((sum, ledger) => sum + ledger.bytes.received, 0);
                 this.types.add(this.cometd.getTransport().type);
-                this.emptyHolds += batch === 0 ? 1 : 0;
-                this.batches += batch > 0 ? 1 : 0;
-                this.largest = Math.max(this.largest, batch);
-                before = ledger.bytes.received;
-                ledger.changed();
+                this.emptyHolds += received === before ? 1 : 0;
+                this.batches += received > before ? 1 : 0;
+                this.largest = Math.max(this.largest, received - before);
+                before = received;
+                ledgers.forEach((ledger) => ledger.changed());
             }
         });
         // A failure with a cause was found out on this side.
@@ -167,10 +174,10 @@ export class Subscriber {
 
     /** Resolves when the client is subscribed; it tries as often as it must. */
     subscribe() {
-        const { cometd, ledger } = this;
+        const { cometd, ledgers } = this;
         return new Promise((resolve, reject) => {
             const subscribe = () => {
-                cometd.subscribe(this.channel, (message) => ledger.receive(message.data), (reply) => {
+                cometd.subscribe(this.channel, ({ data }) => ledgers[data.ledger].receive(data), (reply) => {
                     reply.successful ? resolve() : reply.failure && cometd.getClientId() ? subscribe() : undefined;
                 });
             };
@@ -182,6 +189,11 @@ export class Subscriber {
                 }
             });
         });
+    }
+
+    /** Has other requests under way beside the connect, whatever becomes of them. */
+    fidget() {
+        this.cometd.unsubscribe(this.cometd.subscribe(`${this.channel}/aside`, () => {}));
     }
 }
 
@@ -207,35 +219,43 @@ async function publish(cometd, subscriber, ledger, random, enough) {
         } else if (dice < 0.85) {
             send(33 * KIB + upTo(200 * KIB, random));
         } else {
+            subscriber.fidget();
             const before = subscriber.emptyHolds;
             await ledger.until(() => subscriber.emptyHolds > before || enough(), "a hold that ends by itself");
         }
         await ledger.until(room, "room for more");
     }
+    const last = ledger.next(1);
+    cometd.publish(subscriber.channel, last);
+    await ledger.until(() => ledger.highest === last.number, "the last message");
 }
 
 /**
- * Runs the drill against the server at `url` and resolves to what arrived. `first` is the relay's mode while the client
- * gets its session; with `fromHandshake` the cuts begin before that.
+ * Runs the drill against the server at `url` and resolves to what arrived. `how` are the ways to cut (the relay's HOW),
+ * `first` is the relay's mode while the client gets its session; with `fromHandshake` the cuts begin before that.
  */
 export async function drill({ url, transport, cuts, seed, how, first = { mode: "pass" }, fromHandshake = false, say = () => {} }) {
     const began = performance.now();
     const { hostname: host, port, pathname } = new URL(url);
-    const ledger = new Ledger();
-    const random = randomFrom(seed);
+    const ledgers = Array.from({ length: PUBLISHERS }, (_, index) => new Ledger(index));
     const relay = await Relay.open({ host, port: Number(port) });
-    const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/drill/${transport}/${seed}`, ledger);
-    const publisher = makeClient(url, "websocket");
-    publisher.addListener("/meta/unsuccessful", (reply) => ledger.fail(new Error(`publisher: ${JSON.stringify(reply).slice(0, 500)}`)));
+    const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/drill/${transport}/${seed}`, ledgers);
+    const publishers = ledgers.map((ledger) => {
+        const publisher = makeClient(url, "websocket");
+        publisher.addListener("/meta/unsuccessful", (reply) => ledger.fail(new Error(`publisher: ${JSON.stringify(reply).slice(0, 500)}`)));
+        return publisher;
+    });
     const seconds = () => ((performance.now() - began) / 1_000).toFixed(1);
+    const sum = (of) => ledgers.reduce((sum, ledger) => sum + of(ledger), 0);
     relay.onCut = (count) => {
-        ledger.changed();
+        ledgers.forEach((ledger) => ledger.changed());
         if (count % 100 === 0) {
-            say(`${count} of ${cuts} cuts, ${ledger.highest + 1} of ${ledger.sizes.length} messages, ${seconds()} s`);
+            const arrived = sum((ledger) => ledger.highest + 1);
+            say(`${count} of ${cuts} cuts, ${arrived} of ${sum((ledger) => ledger.sizes.length)} messages, ${seconds()} s`);
         }
     };
     try {
-        await done((reply) => publisher.handshake(reply));
+        await Promise.all(publishers.map((publisher) => done((reply) => publisher.handshake(reply))));
         const cut = { mode: "cut", count: cuts, seed, how };
         relay.set(fromHandshake ? cut : first);
         await subscriber.subscribe();
@@ -243,15 +263,18 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
         if (!fromHandshake) {
             relay.set(cut);
         }
-        await publish(publisher, subscriber, ledger, random, () => relay.seen.cuts >= cuts);
-        const last = ledger.next(1);
-        publisher.publish(subscriber.channel, last);
-        await ledger.until(() => ledger.highest === last.number, "the last message");
+        const enough = () => relay.seen.cuts >= cuts;
+        const streams = publishers.map((publisher, index) =>
+            publish(publisher, subscriber, ledgers[index], randomFrom(seed + index), enough));
+        await Promise.all(streams);
+        const totals = ledgers.map((ledger) => ledger.sum).reduce((one, other) =>
+            Object.fromEntries(Object.keys(one).map((key) => [key, one[key] + other[key]])));
         const sessions = subscriber.ids.size - sessionsBefore + 1;
         const refused = subscriber.refused.slice(refusedBefore);
-        return { ...ledger.sum, ...relay.seen, sessions, refused, types: [...subscriber.types], emptyHolds: subscriber.emptyHolds, seconds: seconds() };
+        const { emptyHolds, types } = subscriber;
+        return { ...totals, ...relay.seen, sessions, refused, types: [...types], emptyHolds, seconds: seconds() };
     } finally {
-        await Promise.all([leave(subscriber.cometd), leave(publisher)]);
+        await Promise.all([subscriber.cometd, ...publishers].map(leave));
         await relay.stop();
     }
 }

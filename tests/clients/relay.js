@@ -41,16 +41,18 @@ export const MODES = {
 /** Ways to cut, with how often each is taken. */
 export const HOW = {
     /** Both sides see a reset. */
-    reset: 40,
+    reset: 38,
     /** Both sides see a clean end. */
     close: 30,
     /** The client sees a reset; the server learns of it later, and what it writes until then is lost. */
-    client: 28,
+    client: 27,
     /** The server sees a reset; the client learns nothing and has to wait until it gives up. */
     server: 2,
+    /** Nothing is read for a while, so that the server's writes stop in the middle; then both sides see a reset. */
+    stall: 3,
 };
 
-/** How long the side that was told nothing stays connected, at most. */
+/** How long the side that was told nothing stays connected, at most; a stall takes a quarter of it. */
 const LINGER_MS = 500;
 
 /** Room for the head of a request. */
@@ -187,7 +189,7 @@ export class Relay {
     async #pump(link, direction, from, to) {
         try {
             for await (let chunk of from.iterator({ destroyOnReturn: false })) {
-                while (this.#mode.mode === "stall") {
+                while ((this.#mode.mode === "stall" || link.stalled) && !to.destroyed) {
                     await this.#pause();
                 }
                 if (this.#mode.mode === "slow") {
@@ -276,18 +278,24 @@ export class Relay {
 
     #break(link, { how, linger }) {
         link.cut = true;
+        if (how === "stall") {
+            link.stalled = true;
+            setTimeout(() => this.#break(link, { how: "reset" }), linger / 4);
+            return;
+        }
         link.lost = { up: true, down: true };
         const ends = { reset: ["up", "down"], close: ["up", "down"], client: ["up"], server: ["down"] }[how];
         ends.forEach((end) => (how === "close" ? link[end].destroySoon() : link[end].resetAndDestroy()));
+        this.#wake.forEach((go) => go());
         if (ends.length === 2) {
             this.#links.delete(link);
-        } else {
-            // Who was not told stays connected, for a while or until it hangs up by itself.
-            const other = how === "client" ? link.down : link.up;
-            const timer = how === "client" ? setTimeout(() => this.#drop(link), linger) : undefined;
-            other.once("end", () => this.#drop(link));
-            other.once("close", () => (clearTimeout(timer), this.#drop(link)));
+            return;
         }
+        // Who was not told stays connected, for a while or until it hangs up by itself.
+        const other = how === "client" ? link.down : link.up;
+        const timer = how === "client" ? setTimeout(() => this.#drop(link), linger) : undefined;
+        other.once("end", () => this.#drop(link));
+        other.once("close", () => (clearTimeout(timer), this.#drop(link)));
     }
 
     #drop(link) {
