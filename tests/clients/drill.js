@@ -98,37 +98,41 @@ export class Ledger {
         for (; this.highest < number; this.highest += 1) {
             this.bytes.received += this.sizes[this.highest + 1];
         }
-        this.changed();
+        this.look(true);
     }
 
-    changed() {
-        this.watchers.forEach((watch) => watch());
+    /** Makes whoever waits look again; `progress` gives them new patience. */
+    look(progress) {
+        this.watchers.forEach((watch) => watch(progress));
     }
 
     /** Makes whoever waits fail. */
     fail(error) {
         this.failure ??= error;
-        this.changed();
+        this.look(false);
     }
 
-    /** Resolves once `condition` holds; fails if before that nothing changes for too long. */
+    /** Resolves once `condition` holds; fails if before that nothing is received and nothing cut for too long. */
     async until(condition, what) {
         let timer, watch;
         await new Promise((resolve, reject) => {
-            watch = () => {
-                clearTimeout(timer);
+            const late = () => {
+                const seen = `${this.highest + 1} of ${this.sizes.length} messages`;
+                reject(new Error(`waited for ${what}: nothing for ${STALL_LIMIT_MS} ms after ${seen}`));
+            };
+            watch = (progress) => {
+                if (progress) {
+                    clearTimeout(timer);
+                    timer = setTimeout(late, STALL_LIMIT_MS);
+                }
                 if (this.failure) {
                     reject(this.failure);
                 } else if (condition()) {
                     resolve();
-                } else {
-                    const seen = `${this.highest + 1} of ${this.sizes.length} messages`;
-                    const late = () => reject(new Error(`${what}: nothing for ${STALL_LIMIT_MS} ms after ${seen}`));
-                    timer = setTimeout(late, STALL_LIMIT_MS);
                 }
             };
             this.watchers.add(watch);
-            watch();
+            watch(true);
         }).finally(() => (clearTimeout(timer), this.watchers.delete(watch)));
     }
 
@@ -165,7 +169,7 @@ export class Subscriber {
                 this.batches += received > before ? 1 : 0;
                 this.largest = Math.max(this.largest, received - before);
                 before = received;
-                ledgers.forEach((ledger) => ledger.changed());
+                ledgers.forEach((ledger) => ledger.look(false));
             }
         });
         // A failure with a cause was found out on this side.
@@ -175,7 +179,9 @@ export class Subscriber {
     /** Resolves when the client is subscribed; it tries as often as it must. */
     subscribe() {
         const { cometd, ledgers } = this;
+        let timer;
         return new Promise((resolve, reject) => {
+            timer = setTimeout(() => reject(new Error(`not subscribed after ${STALL_LIMIT_MS} ms`)), STALL_LIMIT_MS);
             const subscribe = () => {
                 cometd.subscribe(this.channel, ({ data }) => ledgers[data.ledger].receive(data), (reply) => {
                     reply.successful ? resolve() : reply.failure && cometd.getClientId() ? subscribe() : undefined;
@@ -188,7 +194,7 @@ export class Subscriber {
                     acks ? subscribe() : reject(new Error("the server does not acknowledge"));
                 }
             });
-        });
+        }).finally(() => clearTimeout(timer));
     }
 
     /** Has other requests under way beside the connect, whatever becomes of them. */
@@ -231,7 +237,7 @@ async function publish(cometd, subscriber, ledger, random, enough) {
 }
 
 /**
- * Runs the drill against the server at `url` and resolves to what arrived. `how` are the ways to cut (the relay's HOW),
+ * Runs the drill against the server at `url` and resolves to what arrived, and to why it got `stuck` if it did. `how` are the ways to cut (the relay's HOW),
  * `first` is the relay's mode while the client gets its session; with `fromHandshake` the cuts begin before that.
  */
 export async function drill({ url, transport, cuts, seed, how, first = { mode: "pass" }, fromHandshake = false, say = () => {} }) {
@@ -248,7 +254,7 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
     const seconds = () => ((performance.now() - began) / 1_000).toFixed(1);
     const sum = (of) => ledgers.reduce((sum, ledger) => sum + of(ledger), 0);
     relay.onCut = (count) => {
-        ledgers.forEach((ledger) => ledger.changed());
+        ledgers.forEach((ledger) => ledger.look(true));
         if (count % 100 === 0) {
             const arrived = sum((ledger) => ledger.highest + 1);
             say(`${count} of ${cuts} cuts, ${arrived} of ${sum((ledger) => ledger.sizes.length)} messages, ${seconds()} s`);
@@ -266,13 +272,13 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
         const enough = () => relay.seen.cuts >= cuts;
         const streams = publishers.map((publisher, index) =>
             publish(publisher, subscriber, ledgers[index], randomFrom(seed + index), enough));
-        await Promise.all(streams);
+        const stuck = (await Promise.allSettled(streams)).find(({ reason }) => reason)?.reason.message;
         const totals = ledgers.map((ledger) => ledger.sum).reduce((one, other) =>
             Object.fromEntries(Object.keys(one).map((key) => [key, one[key] + other[key]])));
         const sessions = subscriber.ids.size - sessionsBefore + 1;
         const refused = subscriber.refused.slice(refusedBefore);
         const { emptyHolds, types } = subscriber;
-        return { ...totals, ...relay.seen, sessions, refused, types: [...types], emptyHolds, seconds: seconds() };
+        return { ...totals, ...relay.seen, sessions, refused, types: [...types], emptyHolds, stuck, seconds: seconds() };
     } finally {
         await Promise.all([subscriber.cometd, ...publishers].map(leave));
         await relay.stop();
@@ -280,11 +286,11 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
 }
 
 /** One line about what `drill` found. */
-export function summary({ cuts, torn, ways, connections, published, lost, twice, disordered, damaged, sessions, types, emptyHolds, seconds }) {
+export function summary({ cuts, torn, ways, connections, published, lost, twice, disordered, damaged, sessions, types, emptyHolds, stuck, seconds }) {
     const kinds = Object.entries(ways).map(([way, count]) => `${count} ${way}`).join(", ");
     return `${types.join(", ")}: ${cuts} cuts (${kinds}; ${torn} inside a read) of ${connections} connections in ${seconds} s; `
         + `${published} messages, ${lost} lost, ${twice} twice, ${disordered} out of order, ${damaged} damaged; `
-        + `${emptyHolds} empty holds; ${sessions} session${sessions === 1 ? "" : "s"}`;
+        + `${emptyHolds} empty holds; ${sessions} session${sessions === 1 ? "" : "s"}${stuck ? `; stuck: ${stuck}` : ""}`;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
@@ -302,5 +308,6 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     console.log(summary(found));
     found.refused.forEach((reply) => console.log(`refused: ${JSON.stringify(reply)}`));
     await server.stop();
-    process.exitCode = found.lost + found.twice + found.disordered + found.damaged + found.sessions - 1 > 0 ? 1 : 0;
+    const faults = found.lost + found.twice + found.disordered + found.damaged + found.refused.length + found.sessions - 1;
+    process.exitCode = faults > 0 || found.stuck ? 1 : 0;
 }

@@ -1,5 +1,5 @@
-// Runs the test files named as arguments (`node`, `browser`, `page`; without arguments all), one after the other, and
-// prints the sum of all as its last line. Ends with 1 if a test failed.
+// Runs the test files named as arguments (`node`, `relay`, `cuts`, `browser`, `page`; without arguments all), one after
+// the other, and prints the sum of all as its last line. Ends with 1 if a test failed.
 
 import { spec } from "node:test/reporters";
 import { run } from "node:test";
@@ -7,7 +7,7 @@ import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { binary, foreign } from "./mirant.js";
 
-const names = process.argv.length > 2 ? process.argv.slice(2) : ["node", "browser", "page"];
+const names = process.argv.length > 2 ? process.argv.slice(2) : ["node", "relay", "cuts", "browser", "page"];
 const files = names.map((name) => fileURLToPath(new URL(`${name}.test.js`, import.meta.url)));
 if (!foreign) {
     process.env.MIRANT_BIN = binary();
