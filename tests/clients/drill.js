@@ -54,6 +54,13 @@ export function done(start) {
     });
 }
 
+/** A relay in front of the server at `url`; its own `url` is the server's through it. */
+export async function openRelay(url) {
+    const { hostname: host, port, pathname } = new URL(url);
+    const relay = await Relay.open({ host, port: Number(port) });
+    return Object.assign(relay, { url: `http://127.0.0.1:${relay.port}${pathname}` });
+}
+
 /** Ends a client and what it has open: the client itself leaves a WebSocket whose server answers in another order. */
 export async function leave(cometd) {
     const transport = cometd.getTransport();
@@ -86,7 +93,8 @@ export class Ledger {
     next(size) {
         this.bytes.published += size;
         this.counts.push(0);
-        return { ledger: this.index, number: this.sizes.push(size) - 1, text: "0123456789abcdef".repeat(size / 16 + 1).slice(0, size) };
+        const text = "0123456789abcdef".repeat(size / 16 + 1).slice(0, size);
+        return { ledger: this.index, number: this.sizes.push(size) - 1, text };
     }
 
     receive({ number, text }) {
@@ -237,18 +245,20 @@ async function publish(cometd, subscriber, ledger, random, enough) {
 }
 
 /**
- * Runs the drill against the server at `url` and resolves to what arrived, and to why it got `stuck` if it did. `how` are the ways to cut (the relay's HOW),
- * `first` is the relay's mode while the client gets its session; with `fromHandshake` the cuts begin before that.
+ * Runs the drill against the server at `url` and resolves to what arrived, and to why it got `stuck` if it did. `how` are
+ * the ways to cut (the relay's HOW), `first` is the relay's mode while the client gets its session; with `fromHandshake`
+ * the cuts begin before that.
  */
-export async function drill({ url, transport, cuts, seed, how, first = { mode: "pass" }, fromHandshake = false, say = () => {} }) {
+export async function drill({ url, transport, cuts, seed, how, first = { mode: "pass" }, fromHandshake = false, say }) {
     const began = performance.now();
-    const { hostname: host, port, pathname } = new URL(url);
     const ledgers = Array.from({ length: PUBLISHERS }, (_, index) => new Ledger(index));
-    const relay = await Relay.open({ host, port: Number(port) });
-    const subscriber = new Subscriber(`http://127.0.0.1:${relay.port}${pathname}`, transport, `/drill/${transport}/${seed}`, ledgers);
+    const relay = await openRelay(url);
+    const subscriber = new Subscriber(relay.url, transport, `/drill/${transport}/${seed}`, ledgers);
     const publishers = ledgers.map((ledger) => {
         const publisher = makeClient(url, "websocket");
-        publisher.addListener("/meta/unsuccessful", (reply) => ledger.fail(new Error(`publisher: ${JSON.stringify(reply).slice(0, 500)}`)));
+        publisher.addListener("/meta/unsuccessful", (reply) => {
+            ledger.fail(new Error(`the publisher was told ${JSON.stringify(reply).slice(0, 500)}`));
+        });
         return publisher;
     });
     const seconds = () => ((performance.now() - began) / 1_000).toFixed(1);
@@ -257,7 +267,7 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
         ledgers.forEach((ledger) => ledger.look(true));
         if (count % 100 === 0) {
             const arrived = sum((ledger) => ledger.highest + 1);
-            say(`${count} of ${cuts} cuts, ${arrived} of ${sum((ledger) => ledger.sizes.length)} messages, ${seconds()} s`);
+            say?.(`${count} of ${cuts} cuts, ${arrived} of ${sum((ledger) => ledger.sizes.length)} messages, ${seconds()} s`);
         }
     };
     try {
@@ -286,18 +296,25 @@ export async function drill({ url, transport, cuts, seed, how, first = { mode: "
 }
 
 /** One line about what `drill` found. */
-export function summary({ cuts, torn, ways, connections, published, lost, twice, disordered, damaged, sessions, types, emptyHolds, stuck, seconds }) {
+export function summary(found) {
+    const { cuts, torn, ways, connections, seconds, published, lost, twice, disordered, damaged } = found;
     const kinds = Object.entries(ways).map(([way, count]) => `${count} ${way}`).join(", ");
-    return `${types.join(", ")}: ${cuts} cuts (${kinds}; ${torn} inside a read) of ${connections} connections in ${seconds} s; `
-        + `${published} messages, ${lost} lost, ${twice} twice, ${disordered} out of order, ${damaged} damaged; `
-        + `${emptyHolds} empty holds; ${sessions} session${sessions === 1 ? "" : "s"}${stuck ? `; stuck: ${stuck}` : ""}`;
+    return `${found.types.join(", ")}: ${cuts} cuts (${kinds}; ${torn} inside a read) of ${connections} connections in ${seconds} s; `
+        + `${published} messages, ${lost} lost, ${twice} too many, ${disordered} out of order, ${damaged} damaged; `
+        + `empty holds: ${found.emptyHolds}; sessions: ${found.sessions}${found.stuck ? `; stuck: ${found.stuck}` : ""}`;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     const { parseArgs } = await import("node:util");
     const option = (value) => ({ type: "string", default: value });
     const { values } = parseArgs({
-        options: { transport: option("websocket"), cuts: option("1000"), seed: option(`${Date.now() % 1_000_000}`), url: option(), how: option() },
+        options: {
+            transport: option("websocket"),
+            cuts: option("1000"),
+            seed: option(`${Date.now() % 1_000_000}`),
+            how: option(),
+            url: option(),
+        },
     });
     const how = values.how && Object.fromEntries(values.how.split(",").map((way) => [way, 1]));
     const { start } = await import("./mirant.js");

@@ -189,7 +189,8 @@ describe("the relay", () => {
 
     it("is told what to do from outside", async () => {
         const program = fileURLToPath(new URL("relay.js", import.meta.url));
-        const child = spawn(process.execPath, [program, "--to", `127.0.0.1:${target.address().port}`], { stdio: ["ignore", "pipe", "inherit"] });
+        const command = [program, "--to", `127.0.0.1:${target.address().port}`];
+        const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
         const said = {};
         for await (const line of createInterface({ input: child.stdout })) {
             const [name, value] = line.split(" ");
