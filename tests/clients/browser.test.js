@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { launch, missing, pageFile, servePage } from "./browser.js";
 import { COMPRESSION, foreign, start } from "./mirant.js";
-import { relay } from "./frames.js";
+import { countFrames } from "./frames.js";
 
 /** Runs the conversation in a new page at `address`, and checks by the browser's own events what it travelled over. */
 async function converseIn(t, browser, address, options, prepare = async () => {}) {
@@ -86,7 +86,7 @@ describe("cometd 9.0.0 in Chromium", { skip: missing }, () => {
 
     it("talks websocket compressed in both directions", { skip }, async (t) => {
         const { url, stop } = await serve(...COMPRESSION);
-        const between = await relay(url);
+        const between = await countFrames(url);
         try {
             const { origin, sent, received, agreed } = between;
             const options = { url: between.url, transport: "websocket" };

@@ -2,9 +2,9 @@
 // its connections at random points. Every number must arrive once, in order, in one session. On its own:
 //
 //     node drill.js [--transport websocket|long-polling|any] [--cuts 1000] [--seed N] [--how reset,close]
-//                   [--url http://HOST:PORT/cometd]
+//                   [--set section.key=value] [--url http://HOST:PORT/cometd]
 //
-// starts a Mirant, or meets the server at `--url`, and prints how far it is and at the end what arrived.
+// starts a Mirant, with these settings, or meets the server at `--url`, and prints how far it is and at the end what arrived.
 
 import { pathToFileURL } from "node:url";
 import { adapt } from "cometd-nodejs-client";
@@ -313,12 +313,13 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
             cuts: option("1000"),
             seed: option(`${Date.now() % 1_000_000}`),
             how: option(),
+            set: { ...option([]), multiple: true },
             url: option(),
         },
     });
     const how = values.how && Object.fromEntries(values.how.split(",").map((way) => [way, 1]));
     const { start } = await import("./mirant.js");
-    const server = values.url ? { url: values.url, stop: async () => {} } : await start(SETTINGS);
+    const server = values.url ? { url: values.url, stop: async () => {} } : await start([...SETTINGS, ...values.set]);
     const [cuts, seed] = [Number(values.cuts), Number(values.seed)];
     console.log(`seed ${seed}`);
     const found = await drill({ url: server.url, transport: values.transport, cuts, seed, how, say: console.log });

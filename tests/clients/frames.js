@@ -36,7 +36,7 @@ function sizeOf(bytes) {
  * Relays connections to `url` from a port of its own. Resolves to the `url` to use instead, its `origin`, the frames
  * `sent` and `received` by clients, the `agreed` extensions of each WebSocket, and `close()`.
  */
-export async function relay(url) {
+export async function countFrames(url) {
     const [sent, received, agreed, sockets] = [new Frames(), new Frames(), [], new Set()];
     const { hostname, port, pathname } = new URL(url);
     const server = createServer((client) => {

@@ -6,7 +6,7 @@ import { adapt } from "cometd-nodejs-client";
 import { CometD } from "cometd";
 import { converse } from "./conversation.js";
 import { COMPRESSION, foreign, start } from "./mirant.js";
-import { relay } from "./frames.js";
+import { countFrames } from "./frames.js";
 
 adapt();
 
@@ -27,7 +27,7 @@ describe("cometd 9.0.0 in Node", () => {
     const skip = foreign && "needs a server that is told to compress";
     it("talks websocket compressed in both directions", { skip }, async (t) => {
         const { url, stop, kill } = await start(COMPRESSION);
-        const between = await relay(url);
+        const between = await countFrames(url);
         try {
             await converse(CometD, { url: between.url, transport: "websocket" });
             const { sent, received, agreed } = between;

@@ -1,5 +1,6 @@
-// Runs the test files named as arguments (`node`, `extensions`, `faye`, `relay`, `cuts`, `browser`, `faye-browser`, `page`; without
-// arguments all), one after the other, and prints the sum of all as its last line. Ends with 1 if a test failed.
+// Runs the test files named as arguments (`node`, `extensions`, `faye`, `relay`, `cuts`, `browser`, `faye-browser`,
+// `page`; without arguments all), one after the other, and prints the sum of all as its last line. Ends with 1 if a test
+// failed.
 
 import { spec } from "node:test/reporters";
 import { run } from "node:test";
