@@ -115,6 +115,9 @@ impl Session {
             Ok(conversation) => conversation,
             Err(problem) => return Outcome::Different(Failure::about(None, problem)),
         };
+        if conversation.lines.is_empty() {
+            return Outcome::LeftOut("nothing happens in it".to_owned());
+        }
         let offers: Option<Vec<&str>> = match (&self.arguments.offers, &self.arguments.url) {
             (Some(offers), _) => Some(offers.iter().map(String::as_str).collect()),
             (None, Some(_)) => None,

@@ -84,7 +84,9 @@ impl Normaliser {
             let origins = self.origins.iter().cloned().collect::<Vec<_>>().join(",");
             head.settings.entry("allowed_origins".to_owned()).or_insert(origins);
         }
-        head.origin.push(self.transports.iter().copied().collect::<Vec<_>>().join(" + "));
+        if !self.transports.is_empty() {
+            head.origin.push(self.transports.iter().copied().collect::<Vec<_>>().join(" + "));
+        }
         head.needs = self.needs.iter().cloned().collect();
         head
     }
