@@ -314,11 +314,7 @@ impl Normaliser {
 
     /// Puts `…` in place of the time that the server adds to its messages.
     fn put_times(&mut self, batch: &mut Pattern) {
-        let messages = match batch {
-            Pattern::Array(messages) => messages.as_mut_slice(),
-            other => std::slice::from_mut(other),
-        };
-        for time in messages.iter_mut().filter_map(|message| message.member_mut("timestamp")) {
+        for time in batch.messages_mut().iter_mut().filter_map(|message| message.member_mut("timestamp")) {
             *time = Pattern::Any;
             self.needs.insert("timestamp".to_owned());
         }
