@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use parking_lot::Mutex;
 
 use super::own_server::{OFFERS, OwnServer};
 use super::{WRONG_SETTINGS, complain, print};
-use crate::client::deviation::{DEVIATIONS, Deviation};
+use crate::client::clocks::rebased;
+use crate::client::deviation::{DEVIATIONS, Deviation, rewritten};
 use crate::client::files::text_files;
 use crate::client::player::{Player, Stage, impossible};
 use crate::client::remote::{Operator, Remote};
@@ -115,6 +116,9 @@ impl Session {
             Ok(conversation) => conversation,
             Err(problem) => return Outcome::Different(Failure::about(None, problem)),
         };
+        if conversation.lines.is_empty() {
+            return Outcome::LeftOut("nothing happens in it".to_owned());
+        }
         let offers: Option<Vec<&str>> = match (&self.arguments.offers, &self.arguments.url) {
             (Some(offers), _) => Some(offers.iter().map(String::as_str).collect()),
             (None, Some(_)) => None,
@@ -150,8 +154,14 @@ impl Session {
         }
         // Deviations are what our server does otherwise than recorded ones; what was written for it is met exactly.
         let deviations = if conversation.head.is_recorded() { self.deviations.as_slice() } else { &[] };
-        match replay_allowing(conversation, &mut Player::new(conversation, stage), deviations) {
-            Ok(used) => Outcome::Same(used),
+        let (conversation, names) = rewritten(conversation.clone(), deviations);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let conversation = rebased(conversation, i64::try_from(now).unwrap_or(0));
+        match replay_allowing(&conversation, &mut Player::new(&conversation, stage), deviations) {
+            Ok(mut used) => {
+                used.extend(names);
+                Outcome::Same(used)
+            }
             Err(failure) => Outcome::Different(failure),
         }
     }

@@ -66,8 +66,14 @@ pub const DEVIATIONS: [Deviation; 11] = [
 
 /// Rewrites a conversation as a whole where that has to be done before it is played; also returns by which deviations.
 pub fn as_our_server_has_it(conversation: Conversation) -> (Conversation, Vec<&'static str>) {
+    let deviations = deviations_for(&conversation);
+    rewritten(conversation, deviations)
+}
+
+/// Rewrites a conversation as [`as_our_server_has_it`] does, by these deviations and no others.
+pub fn rewritten(conversation: Conversation, deviations: &[Deviation]) -> (Conversation, Vec<&'static str>) {
     let mut names = Vec::new();
-    let rewritten = deviations_for(&conversation).iter().fold(conversation, |conversation, deviation| {
+    let rewritten = deviations.iter().fold(conversation, |conversation, deviation| {
         let Change::Whole(rewrite) = deviation.change else { return conversation };
         let rewritten = rewrite(&conversation);
         names.extend(rewritten.is_some().then_some(deviation.name));

@@ -204,7 +204,7 @@ impl Reader {
                 None => {
                     if let (Some((number, head)), true) = (answer.take(), splitter.may_end()) {
                         self.is_announced = true;
-                        self.put_answer(number, &head, std::mem::take(&mut body));
+                        self.put_answer(number, &head, &std::mem::take(&mut body));
                     }
                     return Ok(false);
                 }
@@ -219,7 +219,7 @@ impl Reader {
                     splitter.expect_body(framing);
                     self.is_announced = head.lists("connection", "close");
                     if head.status() == Some(101) {
-                        self.put_answer(asked.0, &head, Vec::new());
+                        self.put_answer(asked.0, &head, &[]);
                         return Ok(true);
                     }
                     answer = Some((asked.0, head));
@@ -230,15 +230,15 @@ impl Reader {
                 Some(Piece::Body { data, .. }) => body.extend(data),
                 Some(Piece::End) => {
                     if let Some((number, head)) = answer.take() {
-                        self.put_answer(number, &head, std::mem::take(&mut body));
+                        self.put_answer(number, &head, &std::mem::take(&mut body));
                     }
                 }
             }
         }
     }
 
-    fn put_answer(&self, number: u32, head: &MessageHead, body: Vec<u8>) {
-        let body = String::from_utf8_lossy(&body).into_owned();
+    fn put_answer(&self, number: u32, head: &MessageHead, body: &[u8]) {
+        let body = String::from_utf8_lossy(body).into_owned();
         let (status, headers) = (head.status().unwrap_or(0), head.headers.clone());
         self.inbox.put(&self.name, Written::Answer { number, status, headers, body });
     }

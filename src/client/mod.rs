@@ -9,6 +9,7 @@
 //! Start reading at [`transcript`], then [`subject`] and [`replay`].
 
 pub mod browsers;
+pub mod clocks;
 pub mod cookies;
 pub mod deviation;
 mod direction;

@@ -84,7 +84,9 @@ impl Normaliser {
             let origins = self.origins.iter().cloned().collect::<Vec<_>>().join(",");
             head.settings.entry("allowed_origins".to_owned()).or_insert(origins);
         }
-        head.origin.push(self.transports.iter().copied().collect::<Vec<_>>().join(" + "));
+        if !self.transports.is_empty() {
+            head.origin.push(self.transports.iter().copied().collect::<Vec<_>>().join(" + "));
+        }
         head.needs = self.needs.iter().cloned().collect();
         head
     }
@@ -312,11 +314,7 @@ impl Normaliser {
 
     /// Puts `…` in place of the time that the server adds to its messages.
     fn put_times(&mut self, batch: &mut Pattern) {
-        let messages = match batch {
-            Pattern::Array(messages) => messages.as_mut_slice(),
-            other => std::slice::from_mut(other),
-        };
-        for time in messages.iter_mut().filter_map(|message| message.member_mut("timestamp")) {
+        for time in batch.messages_mut().iter_mut().filter_map(|message| message.member_mut("timestamp")) {
             *time = Pattern::Any;
             self.needs.insert("timestamp".to_owned());
         }

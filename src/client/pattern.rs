@@ -126,6 +126,14 @@ impl Pattern {
         }
     }
 
+    /// Returns the messages of a batch, for changing them.
+    pub fn messages_mut(&mut self) -> &mut [Self] {
+        match self {
+            Self::Array(elements) => elements,
+            other => std::slice::from_mut(other),
+        }
+    }
+
     /// Calls `visit` for this value and all values inside it, outermost first.
     pub fn walk(&self, visit: &mut impl FnMut(&Self)) {
         visit(self);

@@ -46,11 +46,7 @@ impl Redaction {
         if self.by_name {
             hide_secrets(batch);
         }
-        let messages = match batch {
-            Pattern::Array(messages) => messages.as_mut_slice(),
-            other => std::slice::from_mut(other),
-        };
-        for message in messages {
+        for message in batch.messages_mut() {
             self.paths.iter().for_each(|path| hide(message, path));
         }
     }

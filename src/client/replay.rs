@@ -383,7 +383,7 @@ impl<'a, S: Subject> Run<'a, S> {
         let text = text.lines().next().unwrap_or_default();
         let request = self.requests.get_key_value(&exchange).map(|(exchange, request)| (*exchange, *request));
         let asked = request.and_then(|(_, request)| body_pattern(&request.body)).map_or(&[][..], Pattern::messages);
-        let is_prompt = asked.iter().all(|message| message.member("channel").is_some_and(|name| is_prompt(name)));
+        let is_prompt = asked.iter().all(|message| message.member("channel").is_some_and(is_prompt));
         self.check_time(line, text, output, is_prompt)?;
         let fail = |what: String| Failure::about(Some(line.number), what).expecting(text).getting(output);
         if let Some((exchange, request)) = request {

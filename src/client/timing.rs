@@ -32,6 +32,14 @@ pub fn body_pattern(body: &Body) -> Option<&Pattern> {
     }
 }
 
+/// Returns the JSON of a body, if it is any, for changing it.
+pub fn body_pattern_mut(body: &mut Body) -> Option<&mut Pattern> {
+    match body {
+        Body::Json(pattern) | Body::Callback(_, pattern) => Some(pattern),
+        Body::Empty | Body::Text(_) => None,
+    }
+}
+
 /// Finds the connects that the recorded server held for their full time.
 pub fn holds(conversation: &Conversation) -> Vec<Hold> {
     let slack = Tolerance::default().late;
