@@ -104,7 +104,9 @@ impl<T: Clone + PartialEq> Engine<T> {
             _ => !(session.connect_only || carrier.is_connect_only()) || answers_connect || resumed.is_some(),
         };
         let mut number = None;
-        if travels && !(held && carrier.is_http()) {
+        // A connect that is held sends nothing by itself, and so takes no lazy message along ([LZ-2]).
+        let waits = held && (carrier.is_http() || !session.has_prompt());
+        if travels && !waits {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a
             // connect reply, and responses, have a size that clients can take.
             let bounded = carrier.is_http() || session.connect_only;
@@ -538,8 +540,8 @@ impl<T: Clone + PartialEq> Session<T> {
                 Room::Free(place) => hold.map(|deadline| (deadline, place, false)),
                 Room::Full if config.multi_session_interval.is_zero() => {
                     reply.successful = false;
-                    let none = Advice { multiple_clients: true, ..Advice::only(Reconnect::None) };
-                    reply.advise(Some(none));
+                    let due = self.take_advice(carrier, config).unwrap_or(Advice::only(Reconnect::None));
+                    reply.advise(Some(Advice { reconnect: Reconnect::None, multiple_clients: true, ..due }));
                     return Fate::Answer(Box::new(reply), place);
                 }
                 Room::Full => self.crowd(now, &mut reply, carrier, config).map(|until| (until, None, true)),

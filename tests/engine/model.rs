@@ -187,6 +187,10 @@ impl Naive {
                 self.outlet = Outlet::HeldRequest;
                 return;
             }
+            // A held connect sends nothing, and lazy messages wait for something that is sent.
+            if !self.is_prompt() {
+                return;
+            }
         } else if self.held.is_none() {
             self.expires = Some(now + GRACE);
         }

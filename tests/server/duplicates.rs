@@ -112,6 +112,10 @@ fn case_78_without_an_interval_a_second_tab_is_refused() {
     let replies = second.batch(json!([{"channel": CONNECT, "id": "1"}]));
     let advice = json!({"multiple-clients": true, "reconnect": "none"});
     assert_eq!(replies, json!([{"channel": CONNECT, "id": "1", "successful": false, "advice": advice}]));
+    // Advice that is due goes with it, and is told.
+    let replies = second.batch(json!([{"channel": CONNECT, "id": "2", "advice": {}}]));
+    let advice = json!({"multiple-clients": true, "reconnect": "none", "interval": 0, "timeout": 30_000});
+    assert_eq!(replies, json!([{"channel": CONNECT, "id": "2", "successful": false, "advice": advice}]));
     assert!(held.is_silent());
 }
 
