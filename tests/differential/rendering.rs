@@ -162,8 +162,8 @@ impl Renderer<'_> {
     }
 }
 
-/// A client's own message and the reply to its publish come in either order from CometD; so do the reply to a disconnect
-/// and that to the connect which it ends.
+/// A client's own message and the reply to its publish come in either order from CometD; so do the reply to a connect that
+/// ends with its session and the replies to what ended it (D14, D60).
 fn is_before(later: &Value, earlier: &Value) -> bool {
     let is_reply = |message: &Value| message.get("successful").is_some() && message.get("data").is_none();
     let channel = |message: &Value| message["channel"].as_str().unwrap_or_default().to_owned();
@@ -171,10 +171,10 @@ fn is_before(later: &Value, earlier: &Value) -> bool {
         && !is_reply(later)
         && !channel(earlier).starts_with("/meta/")
         && channel(earlier).trim_end_matches('/') == channel(later).trim_end_matches('/');
-    let ended = channel(earlier) == "/meta/connect"
-        && channel(later) == "/meta/disconnect"
-        && earlier["advice"]["reconnect"] == "none"
-        && is_reply(later);
+    let ended = is_reply(later)
+        && channel(earlier) == "/meta/connect"
+        && earlier["successful"] == true
+        && earlier["advice"]["reconnect"] == "none";
     own_event || ended
 }
 

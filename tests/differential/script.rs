@@ -110,9 +110,6 @@ impl Script {
         if reader.lines.is_empty() {
             return Err(format!("{name}: nothing happens"));
         }
-        if reader.differs.is_empty() != reader.difference.is_empty() {
-            return Err(format!("{name}: `# differs:` goes with the lines that differ, `- …` and `+ …`"));
-        }
         Ok(Self {
             name: name.to_owned(),
             server: reader.head.arguments(),

@@ -230,13 +230,17 @@ impl Pair<'_> {
         let stated: Vec<String> = compared.iter().filter_map(Compared::stated).collect();
         // Released servers differ from one another in nothing that is listed.
         let expected: &[String] = if self.options.with == Kind::Mirant { &script.difference } else { &[] };
-        if stated == expected {
+        let is_explained = script.differs.is_empty() == script.difference.is_empty();
+        if stated == expected && is_explained {
             return Verdict::Same;
         }
         let mut text: Vec<String> = compared.iter().map(Compared::shown).collect();
-        if !expected.is_empty() {
+        if stated != expected && !expected.is_empty() {
             text.push("the script lists:".to_owned());
             text.extend(expected.iter().cloned());
+        }
+        if !is_explained {
+            text.push("`# differs: NAME reason` goes with the lines that differ, `- …` and `+ …`".to_owned());
         }
         let is_late = differs_in_time_only(&stated, expected);
         let finding = Finding { text: text.join("\n"), stated };

@@ -36,7 +36,6 @@ fn what_cannot_be_read_is_named() {
     let error = Script::parse("x", "A ? hs $a\nA ! 5\n").unwrap_err();
     assert!(error.starts_with("x:2: `!`"), "{error}");
     assert!(Script::parse("x", "# setings: a\nA < 1 events\n").unwrap_err().contains("setings"));
-    assert!(Script::parse("x", "# differs: D1 no lines\nA < 1 events\n").unwrap_err().contains("differs"));
 }
 
 #[test]
