@@ -45,12 +45,12 @@ pub enum Change {
 
 /// Returns those that may apply to a conversation: none to one that was written for our server.
 pub fn deviations_for(conversation: &Conversation) -> &'static [Deviation] {
-    static ALL: [Deviation; 11] = DEVIATIONS;
+    static ALL: [Deviation; 12] = DEVIATIONS;
     if conversation.head.is_recorded() { &ALL } else { &[] }
 }
 
 /// All of them.
-pub const DEVIATIONS: [Deviation; 11] = [
+pub const DEVIATIONS: [Deviation; 12] = [
     Deviation { name: "offered-to-faye", change: Change::Message(offered_to_faye) },
     Deviation { name: "session-without-cookie", change: Change::Message(session_without_cookie) },
     Deviation { name: "superseded-by-another-transport", change: Change::Answer(superseded_by_another_transport) },
@@ -59,6 +59,7 @@ pub const DEVIATIONS: [Deviation; 11] = [
     Deviation { name: "upgrade-below-the-mount", change: Change::Answer(upgrade_below_the_mount) },
     Deviation { name: "disconnect-order", change: Change::Order(disconnect_order) },
     Deviation { name: "one-request-together", change: Change::Whole(together) },
+    Deviation { name: "another-time", change: Change::Message(another_time) },
     Deviation { name: "content-type", change: Change::Header(content_type) },
     Deviation { name: "no-compression", change: Change::Header(no_compression) },
     Deviation { name: "preflight", change: Change::Header(preflight) },
@@ -205,6 +206,26 @@ fn disconnect_order(first: &Pattern, second: &Pattern) -> bool {
     };
     let pair = |one, other| is_reply(one, "/meta/disconnect") && is_reply(other, "/meta/connect");
     pair(first, second) || pair(second, first)
+}
+
+/// A client whose clock was right when it was recorded is told how far it is off from the clock of today.
+fn another_time(case: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
+    const KEY: &str = "timesync";
+    let question = case.asked?.member("ext")?.member(KEY)?;
+    let answered = expected.member("ext").is_some_and(|ext| ext.member(KEY).is_some());
+    if answered || question.member("l").and_then(Pattern::as_u64) == Some(0) || got.get("ext")?.get(KEY).is_none() {
+        return None;
+    }
+    let answer = format!("{{\"tc\":{},\"ts\":…,\"p\":…,\"a\":…}}", question.member("tc")?);
+    let answer = ("\"timesync\"".to_owned(), Pattern::parse(&answer).ok()?);
+    let mut ours = expected.clone();
+    if ours.member("ext").is_none() {
+        let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
+        members.push(("\"ext\"".to_owned(), Pattern::Object(Fields::default())));
+    }
+    let Pattern::Object(Fields { members, .. }) = ours.member_mut("ext")? else { return None };
+    members.push(answer);
+    Some(ours)
 }
 
 /// The media type is the same; its charset is UTF-8 or not named.

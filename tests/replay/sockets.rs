@@ -30,8 +30,7 @@ const LONGEST: Millis = 10_000;
 #[test]
 fn the_server_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        // What `timesync` answers hangs on single milliseconds of the recorded clocks: that is for virtual time.
-        .offering(&["ack", "binary", "callback-polling", "empty-batch"])
+        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch"])
         .rewritten_for_our_server()
         .not_longer_than(LONGEST)
         .replay_together(OverSockets::for_conversation);
