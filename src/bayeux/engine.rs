@@ -451,7 +451,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         let channel = reply.channel.as_deref().unwrap_or_default();
         let mut acknowledges = false;
         if let (ChannelKind::Meta, Some(opened)) = (kind_of(channel), &exchange.opened) {
-            if channel == CONNECT && opened.session.lock().connect_only {
+            let is_connect_only = || exchange.peer.transport.is_connect_only() || opened.session.lock().connect_only;
+            if channel == CONNECT && is_connect_only() {
                 // Publications travel with any reply to a connect, so also with a refusal.
                 let opened = Arc::clone(opened);
                 self.answer_pending_connect(exchange, &opened);

@@ -233,11 +233,15 @@ impl<T: Clone + PartialEq> Engine<T> {
     pub(super) fn answer_pending_connect(&self, exchange: &mut Exchange<T>, slot: &Slot<T>) {
         let Some(mut pending) = exchange.connect.take() else { return };
         let config = self.config.transport(exchange.peer.transport);
-        if pending.is_accepted() {
-            pending.reply.advise(slot.session.lock().take_advice(exchange.peer.transport, config));
-        }
-        // It has no number: whether publications leave with it is decided only when the exchange is finished.
-        self.insert_reply(exchange.now, slot, pending.reply, None, pending.place, &mut exchange.replies);
+        let number = {
+            let mut session = slot.session.lock();
+            if pending.is_accepted() {
+                pending.reply.advise(session.take_advice(exchange.peer.transport, config));
+            }
+            // What leaves with this exchange is the batch of the later one.
+            session.queue.number_nothing()
+        };
+        self.insert_reply(exchange.now, slot, pending.reply, number, pending.place, &mut exchange.replies);
     }
 
     /// Begins the flush of a session that was on a dirty list: returns its outlet if there is something to write.

@@ -18,7 +18,7 @@ use super::message::Message;
 use super::peer::Transport;
 use super::rejection::{BY_LIMIT, BY_POLICY, Reason, Rejection};
 use super::reply::{Handshake, Reply, ReplyAdvice};
-use super::session::{Outlet, Resume, Session, Slot, State};
+use super::session::{Acknowledged, Outlet, Resume, Session, Slot, State};
 use super::time::Time;
 use super::verdict::{Denial, Verdict};
 
@@ -211,10 +211,14 @@ impl<T: Clone + PartialEq> Engine<T> {
             let asked = ClientAdvice::millis(advice.timeout, limits.max_advice_timeout.max(own));
             timeout = asked.unwrap_or(own);
         }
-        if acknowledged.is_some_and(|number| session.acknowledge(number)) && !asks_for_timeout {
-            // As if the client had asked to be answered at once, advice and all ([AK-7]).
-            timeout = Duration::ZERO;
-            session.advised = None;
+        match acknowledged.map(|number| session.acknowledge(number)) {
+            Some(Acknowledged::MustRepeat) if !asks_for_timeout => {
+                // As if the client had asked to be answered at once, advice and all.
+                timeout = Duration::ZERO;
+                session.advised = None;
+            }
+            Some(Acknowledged::Emptied) => timeout = Duration::ZERO,
+            _ => {}
         }
         drop(session);
         let may_be_held = was_connected && !timeout.is_zero() && (exchange.count == 1 || !carrier.is_http());

@@ -137,12 +137,19 @@ impl OutboundQueue {
         Some(sent.add(count))
     }
 
+    /// Numbers a batch of nothing, for a reply that brings nothing although something may wait.
+    pub(super) fn number_nothing(&mut self) -> Option<u64> {
+        self.sent.as_mut().map(|sent| sent.add_until(sent.removed))
+    }
+
     /// Drops what the client has received in the batch `number` and before. A number that was never given empties the
-    /// queue, as it does in CometD.
-    pub(super) fn acknowledge(&mut self, number: u64) {
-        let Some(sent) = &mut self.sent else { return };
-        let received = if number > sent.last { self.entries.len() } else { sent.acknowledge(number) };
+    /// queue, as it does in CometD; then false.
+    pub(super) fn acknowledge(&mut self, number: u64) -> bool {
+        let Some(sent) = &mut self.sent else { return true };
+        let was_given = number <= sent.last;
+        let received = if was_given { sent.acknowledge(number) } else { self.entries.len() };
         (0..received).for_each(|_| drop(self.pop()));
+        was_given
     }
 
     /// Puts publications that could not be written back at the head, in their order.
@@ -178,9 +185,12 @@ impl OutboundQueue {
 impl Sent {
     /// Adds a batch of the oldest `count` entries; returns its number.
     fn add(&mut self, count: usize) -> u64 {
-        self.last = BATCH_MAX.min(self.last + 1);
         self.count = count;
-        let end = self.removed + count as u64;
+        self.add_until(self.removed + count as u64)
+    }
+
+    fn add_until(&mut self, end: u64) -> u64 {
+        self.last = BATCH_MAX.min(self.last + 1);
         if self.ends.back().is_none_or(|(_, last)| *last != end) {
             self.ends.push_back((self.last, end));
         }
@@ -301,6 +311,17 @@ mod tests {
         assert_eq!(queue.len(), 1, "that batch ended before it");
         queue.acknowledge(3);
         assert_eq!((queue.len(), queue.has_prompt()), (0, false));
+    }
+
+    /// [AK-4]
+    #[test]
+    fn the_number_of_nothing_acknowledges_nothing() {
+        let mut queue = acknowledged(b"ab");
+        assert_eq!(drain(&mut queue, 21), b"a");
+        assert_eq!(queue.number_nothing(), Some(2));
+        queue.acknowledge(2);
+        assert_eq!((queue.len(), queue.unacknowledged()), (2, 1));
+        assert_eq!(OutboundQueue::default().number_nothing(), None);
     }
 
     #[test]

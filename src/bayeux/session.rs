@@ -152,6 +152,17 @@ struct Subscription {
     routes: Vec<Route>,
 }
 
+/// What an acknowledgement says about the connect that it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acknowledged {
+    /// It may be held unless there is something new.
+    MayWait,
+    /// There is nothing new, and something that the client has missed ([AK-7]).
+    MustRepeat,
+    /// There was something new, which a number that was never given has removed ([AK-9]).
+    Emptied,
+}
+
 /// What became of a publication that was handed to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enqueued {
@@ -335,13 +346,20 @@ impl<T> Session<T> {
         self.queue.keep_until_acknowledged();
     }
 
-    /// Drops what the client acknowledges; true if it has to get the rest again at once, and would wait else ([AK-7]).
-    pub(super) fn acknowledge(&mut self, number: u64) -> bool {
-        self.queue.acknowledge(number);
+    /// Drops what the client acknowledges; returns whether its connect may be held, as far as that tells.
+    pub(super) fn acknowledge(&mut self, number: u64) -> Acknowledged {
+        let had_prompt = self.has_prompt();
+        let was_given = self.queue.acknowledge(number);
         if !self.queue.has_unsent() {
             self.settle_lazy();
         }
-        self.queue.unacknowledged() > 0 && !self.has_prompt()
+        if had_prompt && !was_given {
+            Acknowledged::Emptied
+        } else if self.queue.unacknowledged() > 0 && !self.has_prompt() {
+            Acknowledged::MustRepeat
+        } else {
+            Acknowledged::MayWait
+        }
     }
 
     /// Puts publications that were taken and not written back at the head of the queue.

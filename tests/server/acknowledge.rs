@@ -191,7 +191,9 @@ fn case_178_a_number_that_was_never_given_empties_the_queue() {
     for mut ann in subscribed(&server) {
         server.publish("/a", json!(1));
         assert_eq!(ann.ask(connect(99)), json!([numbered(2)]));
+        let started = Instant::now();
         assert_eq!(ann.ask(connect(1)), json!([numbered(3)]));
+        assert_lasted(started.elapsed(), Duration::from_millis(300));
         ann.ask(json!([{"channel": "/meta/disconnect"}]));
     }
 }
