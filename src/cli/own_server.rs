@@ -1,15 +1,12 @@
 //! [`OwnServer`]: a server inside this process, with the settings and services that a conversation asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::runtime::{self, Runtime};
 
-use crate::bayeux::{
-    Authorization, Authorizer, ChannelName, ChannelOptions, Message, Operation, SessionId, SessionView,
-};
-use crate::client::normalise::parameters;
+use crate::bayeux::SessionId;
+use crate::client::controls::{self, Left};
 use crate::client::player::Stage;
 use crate::client::services::{self, channel};
 use crate::client::transcript::{Directive, Head};
@@ -69,12 +66,6 @@ impl OwnServer {
             .ok_or_else(|| "it has stopped".to_owned())
     }
 
-    fn set_options(&self, name: &str, change: impl Fn(&mut ChannelOptions)) -> Result<(), String> {
-        let (_, node) = self.node()?;
-        node.engine().set_channel_options(&channel(name)?, |options| change(options));
-        Ok(())
-    }
-
     fn end(&mut self) {
         if let Some((runtime, server)) = self.running.take() {
             drop(server);
@@ -97,10 +88,7 @@ impl Stage for OwnServer {
 
     fn can(&self, directive: &Directive) -> bool {
         match directive {
-            Directive::Control(target, _) => {
-                let path = target.split('?').next().unwrap_or_default();
-                ["/deliver", "/session", "/lazy", "/persistent", "/broadcastToPublisher", "/authorizer"].contains(&path)
-            }
+            Directive::Control(target, _) => controls::is_known(target),
             _ => true,
         }
     }
@@ -134,77 +122,10 @@ impl Stage for OwnServer {
     }
 
     fn control(&mut self, target: &str, body: &str) -> Result<(), String> {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let parameters = parameters(query);
-        let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let need = |name: &str| parameter(name).ok_or_else(|| format!("{target} lacks `{name}`"));
-        let millis = |name: &str| {
-            let value = parameter(name).map(str::parse).transpose();
-            value.map(|value| value.map(Duration::from_millis)).map_err(|_| format!("{target}: `{name}` is no number"))
-        };
-        let is_so = parameter("value") != Some("false");
-        match path {
-            "/deliver" => {
-                let (runtime, node) = self.node()?;
-                let (id, name, data) = (session(need("clientId")?)?, channel(need("channel")?)?, raw(body)?);
-                let is_known = runtime.block_on(node.deliver(id, &name, &data));
-                is_known.then_some(()).ok_or_else(|| "there is no such session".to_owned())
-            }
-            "/session" => {
-                let (_, node) = self.node()?;
-                let (id, timeout, interval) = (session(need("clientId")?)?, millis("timeout")?, millis("interval")?);
-                let is_known = node.engine().set_session_times(id, timeout, interval);
-                is_known.then_some(()).ok_or_else(|| "there is no such session".to_owned())
-            }
-            "/lazy" => {
-                let timeout = millis("timeout")?;
-                self.set_options(need("channel")?, |options| {
-                    options.lazy = true;
-                    options.persistent = true;
-                    options.lazy_timeout = timeout.or(options.lazy_timeout);
-                })
-            }
-            "/persistent" => self.set_options(need("channel")?, |options| options.persistent = is_so),
-            "/broadcastToPublisher" => self.set_options(need("channel")?, |options| {
-                options.broadcast_to_publisher = is_so;
-                options.persistent = true;
-            }),
-            "/authorizer" => {
-                let (_, node) = self.node()?;
-                let opinion = Opinion::parse(need("result")?, parameter("reason"))?;
-                node.engine().add_authorizer(&channel(need("channel")?)?, &(Arc::new(opinion) as _));
-                Ok(())
-            }
-            _ => Err(format!("there is no control endpoint {path}")),
-        }
-    }
-}
-
-/// An authorizer that always says the same.
-enum Opinion {
-    Grant,
-    Deny(String),
-    Ignore,
-}
-
-impl Opinion {
-    fn parse(result: &str, reason: Option<&str>) -> Result<Self, String> {
-        match result {
-            "grant" => Ok(Self::Grant),
-            "deny" => Ok(Self::Deny(reason.unwrap_or("denied").to_owned())),
-            "ignore" => Ok(Self::Ignore),
-            _ => Err(format!("an authorizer grants, denies or ignores; it does not `{result}`")),
-        }
-    }
-}
-
-impl Authorizer for Opinion {
-    fn authorize(&self, _: Operation, _: &ChannelName, _: &SessionView, _: &Message<'_>) -> Authorization {
-        match self {
-            Self::Grant => Authorization::Grant,
-            Self::Deny(reason) => Authorization::Deny(reason.clone().into()),
-            Self::Ignore => Authorization::Ignore,
-        }
+        let (runtime, node) = self.node()?;
+        let Left::Delivery(id, name) = controls::apply(node.engine(), target)? else { return Ok(()) };
+        let is_there = runtime.block_on(node.deliver(id, &name, &raw(body)?));
+        is_there.then_some(()).ok_or_else(|| format!("{target}: the session is gone"))
     }
 }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::own_server::{OFFERS, OwnServer};
 use super::{WRONG_SETTINGS, complain, print};
 use crate::client::clocks::rebased;
-use crate::client::deviation::{DEVIATIONS, Deviation, rewritten};
+use crate::client::deviation::{DEVIATIONS, Deviation, REAL_TIME, rewritten};
 use crate::client::files::text_files;
 use crate::client::player::{Player, Stage, impossible};
 use crate::client::remote::{Operator, Remote};
@@ -153,11 +153,12 @@ impl Session {
             return Outcome::LeftOut(format!("nobody can do `! {verb}` there; --control or --admin may help"));
         }
         // Deviations are what our server does otherwise than recorded ones; what was written for it is met exactly.
-        let deviations = if conversation.head.is_recorded() { self.deviations.as_slice() } else { &[] };
-        let (conversation, names) = rewritten(conversation.clone(), deviations);
+        let mut deviations = if conversation.head.is_recorded() { self.deviations.clone() } else { Vec::new() };
+        deviations.push(REAL_TIME);
+        let (conversation, names) = rewritten(conversation.clone(), &deviations);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let conversation = rebased(conversation, i64::try_from(now).unwrap_or(0));
-        match replay_allowing(&conversation, &mut Player::new(&conversation, stage), deviations) {
+        match replay_allowing(&conversation, &mut Player::new(&conversation, stage), &deviations) {
             Ok(mut used) => {
                 used.extend(names);
                 Outcome::Same(used)

@@ -65,6 +65,9 @@ pub const DEVIATIONS: [Deviation; 12] = [
     Deviation { name: "preflight", change: Change::Header(preflight) },
 ];
 
+/// What may differ because a replay over a network is never exact to the millisecond, whoever answers.
+pub const REAL_TIME: Deviation = Deviation { name: "timesync-accuracy", change: Change::Message(timesync_accuracy) };
+
 /// Rewrites a conversation as a whole where that has to be done before it is played; also returns by which deviations.
 pub fn as_our_server_has_it(conversation: Conversation) -> (Conversation, Vec<&'static str>) {
     let deviations = deviations_for(&conversation);
@@ -99,6 +102,28 @@ fn offered_to_faye(case: &Case<'_>, expected: &Pattern, _: &Value) -> Option<Pat
     offered.splice(behind..behind, cross_origin);
     offered.extend(stream);
     Some(ours)
+}
+
+/// Whether a client whose clock is nearly right is told so hangs on some milliseconds.
+fn timesync_accuracy(case: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
+    const KEY: &str = "\"timesync\"";
+    case.asked?.member("ext")?.member("timesync")?;
+    let is_told = got.get("ext").and_then(|ext| ext.get("timesync")).is_some();
+    let mut ours = expected.clone();
+    let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
+    if !members.iter().any(|(key, _)| key == "\"ext\"") {
+        members.push(("\"ext\"".to_owned(), Pattern::Object(Fields::default())));
+    }
+    let ext = members.iter_mut().find(|(key, _)| key == "\"ext\"");
+    let Some((_, Pattern::Object(Fields { members: ext, .. }))) = ext else { return None };
+    let was_told = ext.iter().any(|(key, _)| key == KEY);
+    ext.retain(|(key, _)| key != KEY);
+    if is_told {
+        ext.push((KEY.to_owned(), Pattern::Any));
+    }
+    let is_empty = ext.is_empty() && got.get("ext").is_none();
+    members.retain(|(key, _)| !(is_empty && key == "\"ext\""));
+    (is_told != was_told).then_some(ours)
 }
 
 /// A connect that was refused for want of a cookie is answered as the first one of its session.

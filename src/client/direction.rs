@@ -152,7 +152,7 @@ impl<'a> Pipe<'a> {
                         let Some((number, head)) = request.take() else { continue };
                         self.complain(self.link.shared.recorder.request(self.link.id, number, &head, body));
                         self.flush()?;
-                        match self.link.phase() {
+                        match self.link.phase(self.from) {
                             Phase::WebSocket => return self.frames(),
                             Phase::Ended => return Ok(()),
                             Phase::Http | Phase::Asking => {}

@@ -10,6 +10,7 @@
 
 pub mod browsers;
 pub mod clocks;
+pub mod controls;
 pub mod cookies;
 pub mod deviation;
 mod direction;

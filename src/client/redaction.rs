@@ -7,10 +7,12 @@ use super::transcript::Headers;
 pub const REDACTED: &str = "redacted";
 
 /// Words that make a name that of a secret, wherever they stand in it.
-const SECRET_WORDS: [&str; 12] = [
+const SECRET_WORDS: [&str; 18] = [
     "token",
     "password",
     "passwd",
+    "passcode",
+    "pwd",
     "passphrase",
     "secret",
     "credential",
@@ -19,11 +21,18 @@ const SECRET_WORDS: [&str; 12] = [
     "api_key",
     "api-key",
     "cookie",
-    "jsessionid",
+    "signature",
+    "privatekey",
+    "private_key",
+    "sessionid",
+    "session_id",
 ];
 
 /// Names of header lines that are secrets although none of the words stands in them.
 const SECRET_HEADERS: [&str; 4] = ["x-auth", "x-csrf", "x-xsrf", "x-session"];
+
+/// Longest name of a WebSocket's subprotocol that is taken for one, in bytes.
+const PROTOCOL_MAX: usize = 24;
 
 /// What is taken out of what is written down. The default takes nothing out.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +68,11 @@ impl Redaction {
                 let is_open = value.is_empty() || name.to_ascii_lowercase().starts_with("access-control-");
                 if !is_open && is_secret_header(name) {
                     REDACTED.clone_into(value);
+                } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                    // Pages hand tokens over as if they were protocols, since they can set no other header line.
+                    let items = value.split(',').map(str::trim);
+                    let items = items.map(|item| if item.len() > PROTOCOL_MAX { REDACTED } else { item });
+                    *value = items.collect::<Vec<_>>().join(", ");
                 } else if name.eq_ignore_ascii_case("referer") {
                     *value = self.target(value);
                 }
@@ -172,6 +186,7 @@ mod tests {
         assert_eq!(line("X-Auth-User", "abc"), REDACTED);
         assert_eq!(line("X-CSRF", "abc"), REDACTED);
         assert_eq!(line("Access-Control-Allow-Headers", "authorization"), "authorization");
+        assert_eq!(line("Sec-WebSocket-Protocol", "bayeux, eyJhbGciOiJIUzI1NiJ9.e30.abc"), "bayeux, redacted");
         assert_eq!(line("Referer", "http://a/?access_token=abc&b=1"), "http://a/?access_token=redacted&b=1");
         assert_eq!(redaction.target("/cometd;jsessionid=abc?x=1"), "/cometd;jsessionid=redacted?x=1");
         assert_eq!(redaction.text("user=u&password=p"), "user=u&password=redacted");

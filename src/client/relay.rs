@@ -285,6 +285,9 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// How often a client is looked after while its WebSocket is being opened.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Most requests on a connection that wait for an answer; more are not read before.
 const ASKED_MAX: usize = 64;
 
@@ -319,13 +322,25 @@ impl Link {
         self.changed.notify_all();
     }
 
-    /// Waits until it is known what the connection speaks.
-    pub(super) fn phase(&self) -> Phase {
-        let mut state = self.state.lock();
-        while state.phase == Phase::Asking {
-            self.changed.wait(&mut state);
+    /// Waits until it is known what the connection speaks, or the client has left.
+    pub(super) fn phase(&self, client: &TcpStream) -> Phase {
+        loop {
+            let mut state = self.state.lock();
+            let is_late = state.phase == Phase::Asking && self.changed.wait_for(&mut state, LOOK).timed_out();
+            match state.phase {
+                Phase::Asking if is_late => drop(state),
+                Phase::Asking => continue,
+                phase => return phase,
+            }
+            // Nobody else reads from the client meanwhile.
+            if client.set_read_timeout(Some(Duration::from_millis(1))).is_err() {
+                return Phase::Ended;
+            }
+            let has_left = matches!(client.peek(&mut [0]), Ok(0));
+            if has_left || client.set_read_timeout(None).is_err() {
+                return Phase::Ended;
+            }
         }
-        state.phase
     }
 
     fn end(&self, side: Side) {

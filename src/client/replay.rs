@@ -640,8 +640,12 @@ fn call_argument<'a>(name: &str, body: &'a str) -> Option<&'a str> {
     body.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }
 
-/// Puts what names stand for in the place of `$name`.
-fn resolved_target(target: &str, bindings: &Bindings) -> Result<String, String> {
+/// Puts what names stand for in the place of each `$name` in the target of a control endpoint.
+///
+/// # Errors
+///
+/// The first name that stands for nothing yet.
+pub fn resolved_target(target: &str, bindings: &Bindings) -> Result<String, String> {
     let mut parts = target.split('$');
     let mut resolved = parts.next().unwrap_or_default().to_owned();
     for part in parts {

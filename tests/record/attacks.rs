@@ -258,3 +258,18 @@ fn an_answer_before_the_end_of_its_request_is_no_surprise() {
     assert!(file.text().contains("answered before it ended"), "{}", file.text());
     file.conversation();
 }
+
+#[test]
+fn a_client_that_leaves_while_its_websocket_is_opened_leaves_the_server_too() {
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
+    let (address, thread) = upstream(Vec::new(), move |stream| {
+        // Silent, until the other side has ended.
+        send.send(rest(stream)).expect("the test waits");
+    });
+    let recording = Recording::of(address);
+    drop(ask(recording.address(), &opening("/cometd")));
+    assert_eq!(receive.recv_timeout(PATIENCE).expect("the server is left"), b"");
+    thread.join().expect("the server ends");
+    let (file, _) = recording.stop();
+    assert!(file.text().contains("> A.1 UPGRADE /cometd\n"), "{}", file.text());
+}

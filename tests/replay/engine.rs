@@ -11,8 +11,10 @@ use mirant::bayeux::{
     Time, Took, Transport, Verdict, decode,
 };
 
+use super::support::controls::{self, Left};
 use super::support::deviation::{Change, DEVIATIONS};
 use super::support::fixtures::{Suite, conversations};
+use super::support::normalise::parameters;
 use super::support::pattern::Pattern;
 use super::support::services::{self, channel};
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
@@ -24,7 +26,7 @@ const ANOTHER_TIME: &str = "another-time";
 #[test]
 fn the_engine_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch"])
+        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch", "control"])
         .rewritten_for_our_server()
         .replay(EngineAlone::for_conversation);
     report.check();
@@ -68,6 +70,8 @@ struct EngineAlone {
     outputs: Vec<Output>,
     /// Channels that stay for ever because a service listens.
     services: usize,
+    /// Channels that an operator has changed, which stay as well.
+    kept: BTreeSet<String>,
 }
 
 /// Ids that are different and always the same.
@@ -99,6 +103,7 @@ impl EngineAlone {
             callbacks: BTreeMap::new(),
             outputs: Vec::new(),
             services,
+            kept: BTreeSet::new(),
         }
     }
 
@@ -314,6 +319,21 @@ impl Subject for EngineAlone {
         self.flush(dirty);
     }
 
+    fn control(&mut self, now: Millis, target: &str, body: &str) -> Result<(), String> {
+        self.now = now;
+        let left = controls::apply(&self.engine, target)?;
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        self.kept
+            .extend(parameters(query).into_iter().filter(|(name, _)| name == "channel").map(|(_, channel)| channel));
+        if let Left::Delivery(id, name) = left {
+            let mut dirty = Dirty::default();
+            let message = Message { data: Some(body.into()), ..Message::to(name.as_str()) };
+            self.engine.deliver(self.time(), None, id, message, &mut dirty);
+            self.flush(dirty);
+        }
+        Ok(())
+    }
+
     fn restart(&mut self, now: Millis) {
         *self = Self { now, ..Self::started(&self.conversation, Arc::clone(&self.ids)) };
     }
@@ -345,7 +365,7 @@ impl Subject for EngineAlone {
         let reports = self.engine.session_reports();
         let mut left: Vec<String> = reports.iter().map(|report| format!("{report:?}")).collect();
         let channels = self.engine.channel_count();
-        if channels > self.services {
+        if channels > self.services + self.kept.len() {
             left.push(format!("{channels} channels instead of {}", self.services));
         }
         left.extend(self.engine.next_deadline().map(|at| format!("a deadline at @{}", at.as_millis())));

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use super::support::pattern::{Bindings, Pattern};
+use super::support::replay::resolved_target;
 use super::support::subject::{Output, Scope, Sent, Subject, Written};
-use super::support::timing::is_close_of_the_server;
+use super::support::timing::{body_pattern, is_close_of_the_server};
 use super::support::transcript::{
     Answer, Body, Conversation, Directive, Event, Exchange, Frame, Headers, Line, Millis,
 };
@@ -110,6 +111,11 @@ impl Playback {
             Event::Directive(Directive::Disconnect(name)) => {
                 format!("! disconnect {}", self.bindings[name].as_str().expect("sessions have text ids"))
             }
+            Event::Directive(Directive::Control(target, body)) => {
+                let target = resolved_target(target, &self.bindings).expect("all names of the conversation are bound");
+                let body = body_pattern(body).map_or(String::new(), |body| self.resolved(body));
+                format!("! control {target} {body}")
+            }
             Event::Directive(directive) => format!("! {directive}"),
             Event::Answer(..) | Event::Received(..) => String::new(),
         }
@@ -201,6 +207,11 @@ impl Subject for Playback {
 
     fn disconnect(&mut self, now: Millis, client_id: &str) {
         self.take(now, &format!("! disconnect {client_id}"));
+    }
+
+    fn control(&mut self, now: Millis, target: &str, body: &str) -> Result<(), String> {
+        self.take(now, &format!("! control {target} {body}"));
+        Ok(())
     }
 
     fn restart(&mut self, now: Millis) {

@@ -9,7 +9,7 @@ use super::support::subject::Scope;
 use super::support::transcript::{Body, Conversation, Event, Frame, Line};
 
 /// Everything that a recorded server offered.
-const ALL: [&str; 5] = ["ack", "timesync", "binary", "callback-polling", "empty-batch"];
+const ALL: [&str; 6] = ["ack", "timesync", "binary", "callback-polling", "empty-batch", "control"];
 
 fn recordings() -> Suite {
     Suite::load(&conversations()).recorded()

@@ -15,6 +15,7 @@ use mirant::bayeux::SessionId;
 use serde_json::value::RawValue;
 
 use super::hosted::Hosted;
+use super::support::controls::{self, Left};
 use super::support::cookies::Cookies;
 use super::support::deviation::DEVIATIONS;
 use super::support::fixtures::{Suite, conversations};
@@ -30,7 +31,7 @@ const LONGEST: Millis = 10_000;
 #[test]
 fn the_server_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch"])
+        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch", "control"])
         .rewritten_for_our_server()
         .not_longer_than(LONGEST)
         .replay_together(OverSockets::for_conversation);
@@ -220,6 +221,16 @@ impl Subject for OverSockets {
         let id = SessionId::parse(client_id).expect("the server gave this id");
         self.server.run(async move { node.disconnect(id).await });
         self.server.settle();
+    }
+
+    fn control(&mut self, _: Millis, target: &str, body: &str) -> Result<(), String> {
+        if let Left::Delivery(id, name) = controls::apply(self.server.node().engine(), target)? {
+            let node = Arc::clone(self.server.node());
+            let data = RawValue::from_string(body.to_owned()).expect("JSON");
+            self.server.run(async move { node.deliver(id, &name, &data).await });
+        }
+        self.server.settle();
+        Ok(())
     }
 
     fn restart(&mut self, _: Millis) {

@@ -4,5 +4,5 @@
 pub(crate) mod fixtures;
 
 pub(crate) use mirant::client::{
-    cookies, deviation, files, line, pattern, replay, services, subject, timing, transcript,
+    controls, cookies, deviation, files, line, normalise, pattern, replay, services, subject, timing, transcript,
 };

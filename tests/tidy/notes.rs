@@ -76,6 +76,12 @@ fn cases_of_name(name: &str) -> Vec<u16> {
     numbers
 }
 
+/// Case numbers that a transcript shows: `# cases: 171 172`.
+fn cases_of_head(line: &str) -> Vec<u16> {
+    let listed = line.strip_prefix("# cases:").unwrap_or_default();
+    listed.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
 /// What the tests and transcripts prove, as far as names tell.
 #[derive(Default)]
 struct Evidence {
@@ -99,6 +105,7 @@ impl Evidence {
         for text in texts("fixtures") {
             for line in text.text.lines().take_while(|line| line.starts_with('#')) {
                 evidence.rules.extend(cited_rules(line).into_iter().map(str::to_owned));
+                evidence.cases.extend(cases_of_head(line));
             }
         }
         evidence
@@ -170,7 +177,10 @@ fn every_case_is_tested() {
             Some((_, true)) => {}
             Some(_) if evidence.cases.is_empty() || evidence.cases.contains(&case) => {}
             Some((line, false)) => {
-                findings.push(table.finding(*line, format!("no test is named `case_{case}_…`")));
+                findings.push(table.finding(
+                    *line,
+                    format!("no test is named `case_{case}_…`, no conversation has `# cases: {case}`"),
+                ));
             }
         }
     }
@@ -182,6 +192,7 @@ fn names_and_citations_are_read() {
     assert_eq!(cases_of_name("case_52_500_ms"), [52]);
     assert_eq!(cases_of_name("cases_13_14_ids"), [13, 14]);
     assert_eq!(cases_of_name("cases_84_to_86_and_90"), [84, 85, 86, 90]);
+    assert_eq!(cases_of_head("# cases: 171 9"), [171, 9]);
     assert_eq!(cited_rules("# rules: HS-1, CN-22"), ["HS-1", "CN-22"]);
     assert_eq!(cited_rules("/// A reply comes last ([EN-13])."), ["EN-13"]);
 }
