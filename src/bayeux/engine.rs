@@ -210,6 +210,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             count,
             session: binding,
             opened: None,
+            left: None,
             handshake: None,
             replies: Vec::new(),
             connect: None,
@@ -330,6 +331,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         exchange.opened = Some(Arc::clone(slot));
         let mut session = slot.session.lock();
         session.open += 1;
+        if let Outlet::Stream(token) = &session.outlet
+            && *token != exchange.token
+        {
+            exchange.left = Some(token.clone());
+        }
         if exchange.peer.transport.is_http() || !session.is_alive() {
             return;
         }

@@ -27,6 +27,8 @@ pub struct Exchange<T> {
     pub(super) session: Binding<T>,
     /// The session whose flushes wait for this exchange.
     pub(super) opened: Option<Arc<Slot<T>>>,
+    /// The other stream that the session was written through so far.
+    pub(super) left: Option<T>,
     /// The reply to a handshake, which may still count the messages that follow it.
     pub(super) handshake: Option<Reply<'static>>,
     /// Rendered replies in order, separated by commas.
@@ -36,6 +38,14 @@ pub struct Exchange<T> {
 }
 
 impl<T> Exchange<T> {
+    /// Returns the other stream that the session was written through when this exchange began with it, once.
+    ///
+    /// What has been taken for that stream may still be given back, so whoever finishes the exchange must first see to it
+    /// that nobody is writing there; else newer publications could leave in front of it.
+    pub fn left_stream(&mut self) -> Option<T> {
+        self.left.take()
+    }
+
     /// Leaves a connect that was refused to be answered when the exchange is finished.
     pub(super) fn refuse_connect(&mut self, reply: Reply<'_>) {
         let place = self.replies.len();

@@ -110,9 +110,12 @@ impl<T: Clone + PartialEq> Engine<T> {
             // A stream's own events leave before its replies, however many they are; only batches that travel with a
             // connect reply, and responses, have a size that clients can take.
             let bounded = carrier.is_http() || session.connect_only;
-            number = session.take(if bounded { config.max_batch_bytes } else { usize::MAX }, &mut batch.events);
+            let bytes_max = if bounded { session.batch_bytes_max(config) } else { usize::MAX };
+            number = session.take(bytes_max, &mut batch.events);
             let numbers_handshake = answers_handshake && number.is_some() && !batch.events.is_empty();
-            batch.together = session.connect_only && (answers_connect || numbers_handshake);
+            batch.together = session.connect_only
+                && (answers_connect || numbers_handshake)
+                && session.leaves_together(&batch.events, config);
         }
         // What is queued during a handshake waits for the first connect, which a local session does not send ([HS-8]).
         let marked = (!answers_handshake || slot.is_local()) && session.mark_dirty();
@@ -278,7 +281,8 @@ impl<T: Clone + PartialEq> Engine<T> {
             _ => Transport::WebSocket,
         };
         let config = self.config.transport(carrier);
-        let number = session.take(config.max_batch_bytes, &mut batch.events);
+        let bytes_max = session.batch_bytes_max(config);
+        let number = session.take(bytes_max, &mut batch.events);
         let due = if is_once || session.connect_only {
             session.held.take()
         } else if !session.queue.has_unsent() {
@@ -287,7 +291,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             // Events come first, and there are more.
             None
         };
-        batch.together = session.connect_only && due.is_some();
+        batch.together = session.connect_only && due.is_some() && session.leaves_together(&batch.events, config);
         if is_once {
             session.outlet = Outlet::None;
         }
@@ -595,6 +599,18 @@ impl<T: Clone + PartialEq> Session<T> {
         let interval = Some(config.multi_session_interval);
         let base = due.unwrap_or(Advice::only(Reconnect::Retry));
         Advice { interval, multiple_clients: true, ..base }
+    }
+
+    /// How many bytes of publications may leave in one batch. What an ended session has left leaves whole, because no
+    /// other batch follows ([DC-1]).
+    fn batch_bytes_max(&self, config: &TransportConfig) -> usize {
+        if self.is_alive() { config.max_batch_bytes } else { usize::MAX }
+    }
+
+    /// Whether a batch and its connect reply are one frame: the last of a session is in pieces where it is larger than
+    /// clients can take, since nothing of it is sent again ([WS-9]).
+    fn leaves_together(&self, events: &[Shared], config: &TransportConfig) -> bool {
+        self.is_alive() || events.iter().map(|event| event.size()).sum::<usize>() <= config.max_batch_bytes
     }
 
     /// Lets go of a held connect that is to be answered on the stream that finishes an exchange.

@@ -32,6 +32,11 @@ pub trait Outlet: Send + Sync + 'static {
 
     /// Ends a connect that was held through this outlet.
     fn release(&self, node: &Arc<Node>, release: Release);
+
+    /// Returns when what has been taken for this outlet so far is written, or back in the queue of its session.
+    ///
+    /// Called without any lock when a session leaves a stream. What it is sent elsewhere must not overtake what comes back.
+    fn settle(&self) {}
 }
 
 /// What became of a flush.
@@ -52,6 +57,13 @@ impl OutletRef {
     #[must_use]
     pub fn new(outlet: Arc<dyn Outlet>) -> Self {
         Self(outlet)
+    }
+}
+
+impl OutletRef {
+    /// See [`Outlet::settle`].
+    pub(super) fn settle(&self) {
+        self.0.settle();
     }
 }
 

@@ -49,7 +49,11 @@ impl Node {
             let verdict = incoming.meanwhile(self.verdict(&peer, &message)).await;
             let Incoming { exchange: Some(exchange), pending, .. } = &mut incoming else { break };
             let now = self.now();
-            match self.engine.handle(now, exchange, message, &verdict, pending.dirty()) {
+            let handled = self.engine.handle(now, exchange, message, &verdict, pending.dirty());
+            if let Some(left) = exchange.left_stream() {
+                left.settle();
+            }
+            match handled {
                 Handled::Done => {}
                 Handled::Accepted(accepted) => {
                     let queued = self.engine.commit(now, accepted, None, Some(exchange), pending.dirty());
@@ -100,6 +104,121 @@ impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
             self.node.engine.abandon(self.node.now(), *exchange, self.pending.dirty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use parking_lot::Mutex;
+    use serde_json::value::RawValue;
+
+    use crate::bayeux::config::EngineConfig;
+    use crate::bayeux::{ChannelListener, ChannelName, Context, Flow, Release, Took, Transport, decode};
+    use crate::node::{Flushed, Outlet, Policy, Session};
+
+    use super::*;
+
+    struct Anyone;
+
+    impl Policy for Anyone {}
+
+    /// A connection that is full: it takes, and gives back when it is told to.
+    struct Full {
+        writer: Mutex<()>,
+        took: mpsc::SyncSender<()>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Outlet for Full {
+        fn flush(&self, node: &Arc<Node>, session: &Arc<Session>, me: &OutletRef) -> Flushed {
+            let _writer = self.writer.lock();
+            let mut batch = Batch::default();
+            if node.engine().take(node.now(), session, me, &mut batch) != Took::Batch {
+                return Flushed::Moved;
+            }
+            self.took.send(()).unwrap();
+            self.go_on.lock().recv().unwrap();
+            node.engine().give_back(session, me, batch.events, node.pending().dirty());
+            Flushed::Done
+        }
+
+        fn release(&self, _: &Arc<Node>, _: Release) {}
+
+        fn settle(&self) {
+            drop(self.writer.lock());
+        }
+    }
+
+    /// A connection that is never flushed.
+    struct Silent;
+
+    impl Outlet for Silent {
+        fn flush(&self, _: &Arc<Node>, _: &Arc<Session>, _: &OutletRef) -> Flushed {
+            Flushed::Done
+        }
+
+        fn release(&self, _: &Arc<Node>, _: Release) {}
+    }
+
+    /// Sends one message of a client and returns what leaves with its answer.
+    async fn send(node: &Arc<Node>, outlet: &OutletRef, transport: Transport, message: &str) -> (Batch, Binding) {
+        let messages = decode(message, &node.engine().config().limits).unwrap();
+        let (mut pending, mut batch) = (node.pending(), Batch::default());
+        let incoming = node.receive(Peer::on(transport), outlet.clone(), Binding::Open, messages, &mut pending).await;
+        let (_, binding) = incoming.unwrap().finish(&mut batch);
+        (batch, binding)
+    }
+
+    fn publish(node: &Arc<Node>, data: &str) {
+        let (mut pending, data) = (node.pending(), RawValue::from_string(data.to_owned()).unwrap());
+        let channel = ChannelName::parse("/a").unwrap();
+        node.publish_into(&channel, Message::default().with_data(&data), None, &mut pending).unwrap();
+        pending.flush_now();
+    }
+
+    /// [PB-10] Where it goes, by WebSocket or by HTTP, is the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_overtakes_what_a_full_connection_gives_back() {
+        for transport in [Transport::WebSocket, Transport::LongPolling] {
+            let node = Node::start(EngineConfig::default(), Arc::new(Anyone));
+            let ((took_tx, took), (go_on, go_on_rx)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
+            let full = Full { writer: Mutex::new(()), took: took_tx, go_on: Mutex::new(go_on_rx) };
+            let full = OutletRef::new(Arc::new(full) as _);
+            let (_, binding) = send(&node, &full, Transport::WebSocket, r#"{"channel":"/meta/handshake"}"#).await;
+            let Binding::Session(session) = binding else { panic!("no session") };
+            let id = session.id();
+            let subscribe = format!(r#"{{"channel":"/meta/subscribe","subscription":"/a","clientId":"{id}"}}"#);
+            send(&node, &full, Transport::WebSocket, &subscribe).await;
+            let publisher = thread::spawn({
+                let node = Arc::clone(&node);
+                move || publish(&node, "1")
+            });
+            took.recv().unwrap();
+            // The session moves before the full connection has given back what it took.
+            let (moves, moving) = mpsc::sync_channel(1);
+            let tell = move |_: &mut Context<'_, OutletRef>, _: &ChannelName, _: &Message<'_>| {
+                moves.send(()).unwrap();
+                Flow::Continue
+            };
+            let listener: Arc<dyn ChannelListener<OutletRef>> = Arc::new(tell);
+            node.engine().add_channel_listener(&ChannelName::parse("/b").unwrap(), &listener);
+            let moved = tokio::spawn({
+                let node = Arc::clone(&node);
+                async move {
+                    let message = format!(r#"{{"channel":"/b","clientId":"{id}"}}"#);
+                    send(&node, &OutletRef::new(Arc::new(Silent) as _), transport, &message).await.0
+                }
+            });
+            moving.recv().unwrap();
+            publish(&node, "2");
+            go_on.send(()).unwrap();
+            publisher.join().unwrap();
+            let events: Vec<Vec<u8>> = moved.await.unwrap().events.iter().map(|event| event.json().to_vec()).collect();
+            assert_eq!(events, [br#"{"channel":"/a","data":1}"#, br#"{"channel":"/a","data":2}"#], "{transport}");
         }
     }
 }

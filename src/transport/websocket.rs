@@ -459,6 +459,11 @@ impl Outlet for Connection {
         }
     }
 
+    fn settle(&self) {
+        // Taking, writing and giving back are one turn of the writer.
+        drop(self.writer.lock());
+    }
+
     fn release(&self, _: &Arc<Node>, release: Release) {
         match release {
             Release::Answer(replies) => {

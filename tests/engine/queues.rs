@@ -217,6 +217,69 @@ fn publications_wait_for_a_connect_and_leave_in_one_frame_with_its_reply() {
     ann.hold();
 }
 
+/// [DC-1] [LP-8] There is no next response that the rest could come with.
+#[test]
+fn the_last_response_of_a_session_brings_all_that_is_queued() {
+    let batch = |count: u32| (0..count).map(|number| json!({"channel": "/a", "data": [number, "x".repeat(300)]}));
+    for connect_only in [false, true] {
+        let world = World::with(|config| {
+            config.long_polling.max_batch_bytes = 1_000;
+            config.long_polling.meta_connect_deliver_only = connect_only;
+        });
+        let ann = world.long_polling().subscribed("/a");
+        if !connect_only {
+            for message in batch(7) {
+                world.publish("/a", &message["data"]);
+            }
+            ann.disconnect();
+            assert_eq!(ann.heard().len(), 7);
+        }
+        for ends_itself in [true, false] {
+            let bob = world.long_polling().subscribed("/a");
+            let held = bob.hold();
+            if ends_itself {
+                bob.send(batch(7).chain([json!({"channel": "/meta/disconnect"})]).collect());
+            } else {
+                world.act(|engine, _, _| engine.start_batch(bob.session_id()));
+                for message in batch(7) {
+                    world.publish("/a", &message["data"]);
+                }
+                world.disconnect(&bob);
+            }
+            assert!(!held.is_held());
+            assert_eq!(bob.heard().len(), 7, "connects only: {connect_only}, itself: {ends_itself}");
+        }
+    }
+}
+
+/// [WS-9] [DC-1] What is left of an ended session need not leave in one piece that its client cannot take.
+#[test]
+fn the_last_batches_of_a_session_leave_piece_by_piece() {
+    let world = World::with(|config| {
+        config.websocket.max_batch_bytes = 1_000;
+        config.websocket.meta_connect_deliver_only = true;
+    });
+    for count in [2, 7] {
+        let ann = world.websocket().subscribed("/a");
+        ann.hold();
+        world.act(|engine, _, _| engine.start_batch(ann.session_id()));
+        for number in 0..count {
+            world.publish("/a", &json!([number, "x".repeat(300)]));
+        }
+        world.disconnect(&ann);
+        let frames = ann.frames();
+        let channels: Vec<Vec<String>> = frames
+            .iter()
+            .map(|frame| frame.as_array().unwrap().iter().map(|message| message["channel"].to_string()).collect())
+            .collect();
+        let mut expected = vec!["\"/a\"".to_owned(); count];
+        expected.extend(["\"/meta/disconnect\"".to_owned(), "\"/meta/connect\"".to_owned()]);
+        assert_eq!(channels.concat(), expected);
+        assert!(frames.iter().all(|frame| frame.to_string().len() <= 1_100), "{count}: {channels:?}");
+        assert_eq!(frames.len() == 1, count == 2, "{channels:?}");
+    }
+}
+
 /// [WS-9] [LP-7]
 #[test]
 fn on_long_polling_they_wait_for_a_connect_too() {
