@@ -205,7 +205,7 @@ pub(super) static TABLE: &[Row] = &[
             show: |config| config.engine.allowed_transports.iter().map(ToString::to_string).collect(),
         }),
         "Transports offered to clients, in this order. `eventsource` is offered to clients that ask for it, as those of \
-         Faye do.",
+         Faye do. Its URLs and those of `callback-polling` hold the `clientId`, which logs of proxies may keep.",
     ),
     row(
         "bayeux",

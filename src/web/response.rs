@@ -257,6 +257,33 @@ mod tests {
         assert_eq!(counts, (0, 1));
     }
 
+    /// Gives so many pieces, and waits to be woken before each.
+    struct Pieces(usize, bool);
+
+    impl Source for Pieces {
+        fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+            self.1 = !self.1;
+            if self.1 {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.0 = self.0.saturating_sub(1);
+            Poll::Ready((self.0 > 0).then(|| b"piece".to_vec()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_until_its_source_ends() {
+        let mut body = Body::stream(Box::new(Pieces(3, false)));
+        assert!(body.is_stream() && !body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), None);
+        for _ in 0..2 {
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+        }
+        assert!(body.frame().await.is_none());
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+    }
+
     #[test]
     fn a_sentence_is_not_sniffed() {
         let answer = text(StatusCode::BAD_REQUEST, "no");

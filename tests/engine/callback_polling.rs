@@ -39,6 +39,23 @@ fn what_began_with_callbacks_is_no_different_elsewhere() {
     assert_eq!(held.messages()[0]["data"], 2);
 }
 
+/// [CP-6] [LP-8]
+#[test]
+fn a_response_ends_at_its_own_limit() {
+    let world = World::with(|config| config.callback_polling.max_batch_bytes = 60);
+    let ann = world.callback_polling().subscribed("/a");
+    (0..5).for_each(|n| _ = world.publish("/a", &json!(n)));
+    let mut heard = Vec::new();
+    while ann.queued() > 0 {
+        let batch = ann.connect();
+        let batch = batch.messages();
+        let batch = batch.as_array().unwrap();
+        assert!(batch.len() <= 3, "two fit beside the reply: {batch:?}");
+        heard.extend(batch.iter().filter_map(|message| message.get("data")).cloned());
+    }
+    assert_eq!(heard, [0, 1, 2, 3, 4]);
+}
+
 /// [CP-6] [CN-13]
 #[test]
 fn a_connect_is_superseded_from_either_transport() {

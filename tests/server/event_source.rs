@@ -310,6 +310,34 @@ fn a_reader_that_is_slow_gets_everything_in_order() {
     assert_eq!(numbers, (0..1_000).collect::<Vec<_>>());
 }
 
+/// [PB-10] [FY-9]
+#[test]
+fn many_publishers_reach_a_stream_each_in_its_own_order() {
+    const EACH: usize = 300;
+    let server = Server::start(&[]);
+    let (mut ann, mut stream) = streaming(&server, "/a");
+    let publishers: Vec<_> = (0..4).map(|who| (who, LongPolling::ready(&server))).collect();
+    let numbers = std::thread::scope(|scope| {
+        for (who, mut publisher) in publishers {
+            scope.spawn(move || (0..EACH).for_each(|n| publisher.publish("/a", json!([who, n]))));
+        }
+        // Its own requests go on meanwhile, and bring nothing that the stream should.
+        scope.spawn(|| {
+            for n in 0..EACH {
+                let reply = json!([{"channel": "/a", "id": n.to_string(), "successful": true}]);
+                assert_eq!(ann.batch(json!([{"channel": "/a", "id": n, "data": [4, n]}])), reply);
+            }
+        });
+        stream.data(5 * EACH)
+    });
+    let mut next = [0; 5];
+    for number in numbers {
+        let who = usize::try_from(number[0].as_u64().expect("a number")).expect("few");
+        assert_eq!(number[1], next[who], "publisher {who}");
+        next[who] += 1;
+    }
+}
+
 /// [FY-9] [LM-4]
 #[test]
 fn a_reader_that_never_reads_costs_no_more_than_its_queue() {
