@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mirant::bayeux::Transport;
 use mirant::bayeux::config::{ActivityMode, EngineConfig, Extensions, Limits, TransportConfig};
-use mirant::config::{BrowserCookie, Config, SameSite, TransportHttpConfig};
+use mirant::config::{BrowserCookie, Callback, Config, SameSite, TransportHttpConfig};
 
 use super::arguments::Arguments;
 
@@ -27,6 +27,9 @@ const WEBSOCKET_IDLE: Duration = Duration::from_secs(30);
 
 /// How long a stop waits for connections to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The transports that CometD has, in its order.
+const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::LongPolling, Transport::CallbackPolling];
 
 /// Prefixes of the options of each transport, the more special ones last.
 const WEBSOCKET: &[&str] = &["", "ws."];
@@ -46,6 +49,8 @@ const KNOWN: &[&str] = &[
     "browserCookiePath",
     "browserCookieSameSite",
     "browserCookieSecure",
+    "callbackParameter",
+    "callbackParameterMaxLength",
     "duplicateMetaConnectHttpResponseCode",
     "enableExtension.permessage-deflate",
     "handshakeReconnect",
@@ -79,8 +84,9 @@ pub(crate) fn config(arguments: &Arguments) -> Result<(Config, Vec<String>), Str
     let address = address.ok().and_then(|mut all| all.next());
     config.server.listen = address.ok_or_else(|| format!("--host {}: no such host", arguments.host))?;
     let server = Scope { options: &arguments.options, prefixes: &[""] };
-    let (websocket, long_polling) =
-        (Scope { prefixes: WEBSOCKET, ..server }, Scope { prefixes: LONG_POLLING, ..server });
+    let websocket = Scope { prefixes: WEBSOCKET, ..server };
+    let long_polling = Scope { prefixes: LONG_POLLING, ..server };
+    let callback_polling = Scope { prefixes: CALLBACK_POLLING, ..server };
     let engine = &mut config.engine;
     server.flag("broadcastToPublisher", &mut engine.broadcast_to_publisher);
     server.flag("validateMessageFields", &mut engine.validate_message_fields);
@@ -93,8 +99,11 @@ pub(crate) fn config(arguments: &Arguments) -> Result<(Config, Vec<String>), Str
     extensions(arguments, &mut engine.extensions);
     transport(&websocket, &mut engine.websocket)?;
     transport(&long_polling, &mut engine.long_polling)?;
+    transport(&callback_polling, &mut engine.callback_polling)?;
     http(&websocket, &mut config.http.websocket)?;
     http(&long_polling, &mut config.http.long_polling)?;
+    http(&callback_polling, &mut config.http.callback_polling)?;
+    callback(&callback_polling, &mut config.http.callback_polling.callback)?;
     cookie(&long_polling, &mut config.http.long_polling.browser_cookie)?;
     Ok((config, remarks(&arguments.options)))
 }
@@ -115,7 +124,9 @@ fn released() -> Config {
     };
     config.engine = EngineConfig {
         websocket: transport.clone(),
-        long_polling: transport,
+        long_polling: transport.clone(),
+        callback_polling: transport,
+        allowed_transports: TRANSPORTS.to_vec(),
         limits: Limits {
             max_batch_messages: 1_000_000,
             max_channel_length: 65_536,
@@ -128,6 +139,8 @@ fn released() -> Config {
         ..config.engine
     };
     config.http.long_polling.max_message_size = SIZE_MAX;
+    config.http.callback_polling.max_message_size = SIZE_MAX;
+    config.http.callback_polling.callback.hardened = false;
     config.http.websocket.max_message_size = FRAME_MAX;
     config.http.websocket.idle_timeout = WEBSOCKET_IDLE;
     config.http.websocket.permessage_deflate = true;
@@ -195,6 +208,14 @@ fn http(scope: &Scope<'_>, config: &mut TransportHttpConfig) -> Result<(), Strin
     Ok(())
 }
 
+/// Takes over how the function is named that a response calls.
+fn callback(scope: &Scope<'_>, callback: &mut Callback) -> Result<(), String> {
+    if let Some(parameter) = scope.text("callbackParameter") {
+        callback.parameter = parameter.to_owned();
+    }
+    scope.limit("callbackParameterMaxLength", &mut callback.max_length)
+}
+
 /// Takes over what is said about the browser's cookie.
 fn cookie(scope: &Scope<'_>, cookie: &mut BrowserCookie) -> Result<(), String> {
     let text = |name: &str| scope.text(name).map(str::to_owned);
@@ -222,8 +243,7 @@ fn cookie(scope: &Scope<'_>, cookie: &mut BrowserCookie) -> Result<(), String> {
 
 /// Reads `allowedTransports`; names that nobody knows are left out, as there.
 fn transports(names: &str) -> Result<Vec<Transport>, String> {
-    let known = [Transport::WebSocket, Transport::LongPolling];
-    let named = |name: &str| known.into_iter().find(|transport| transport.as_str() == name.trim());
+    let named = |name: &str| TRANSPORTS.into_iter().find(|transport| transport.as_str() == name.trim());
     let transports: Vec<_> = names.split(',').filter_map(named).collect();
     if transports.is_empty() {
         Err("allowedTransports names no transport of this server".to_owned())
@@ -324,6 +344,7 @@ mod tests {
         let (config, remarks) = with(&options).unwrap();
         assert_eq!(config.engine.websocket.timeout, Duration::from_secs(1));
         assert_eq!(config.engine.long_polling.timeout, Duration::from_secs(3));
+        assert_eq!(config.engine.callback_polling.timeout, Duration::from_secs(4));
         assert_eq!(config.engine.websocket.interval, Duration::from_millis(7));
         assert_eq!(config.engine.long_polling.interval, Duration::ZERO);
         assert!(!config.http.websocket.permessage_deflate);
