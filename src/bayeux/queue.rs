@@ -93,8 +93,8 @@ impl OutboundQueue {
     pub(super) fn pop(&mut self) -> Option<Shared> {
         let publication = self.entries.pop_front()?;
         self.bytes -= publication.size();
-        let was_unsent = self.sent.as_mut().is_none_or(|sent| !sent.remove_oldest());
-        self.prompt -= usize::from(was_unsent && !publication.is_lazy());
+        let was_sent = self.sent.as_mut().is_some_and(|sent| sent.remove_oldest());
+        self.prompt -= usize::from(!publication.is_lazy() && !was_sent);
         Some(publication)
     }
 
@@ -103,13 +103,25 @@ impl OutboundQueue {
     /// Where the client acknowledges, they are copied and stay, those that it has not acknowledged since the last time
     /// among them; the number of this batch is returned.
     pub(super) fn take(&mut self, bytes_max: usize, out: &mut Vec<Shared>) -> Option<u64> {
-        let count = self.fitting(bytes_max);
         if self.is_acknowledged() {
-            out.extend(self.entries.range(..count).cloned());
-            return self.number(count);
+            return self.copy(bytes_max, out);
         }
-        out.extend((0..count).map_while(|_| self.pop()));
+        let mut taken = 0;
+        while let Some(next) = self.entries.front() {
+            taken += next.size();
+            if taken > bytes_max && !out.is_empty() {
+                break;
+            }
+            out.extend(self.pop());
+        }
         None
+    }
+
+    /// Copies the oldest publications to `out` and numbers them.
+    fn copy(&mut self, bytes_max: usize, out: &mut Vec<Shared>) -> Option<u64> {
+        let count = self.fitting(bytes_max);
+        out.extend(self.entries.range(..count).cloned());
+        self.number(count)
     }
 
     /// How many of the oldest entries fit into a batch.
