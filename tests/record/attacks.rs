@@ -273,3 +273,34 @@ fn a_client_that_leaves_while_its_websocket_is_opened_leaves_the_server_too() {
     let (file, _) = recording.stop();
     assert!(file.text().contains("> A.1 UPGRADE /cometd\n"), "{}", file.text());
 }
+
+#[test]
+fn a_stream_is_handed_on_while_it_goes_on() {
+    let (step, steps) = std::sync::mpsc::sync_channel::<()>(1);
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (address, thread) = upstream(head.to_vec(), move |mut stream| {
+        // Each event is written when the one before it has arrived.
+        while steps.recv().is_ok() {
+            stream.write_all(b"b\r\ndata: [1]\n\n\r\n").expect("written");
+        }
+        stream.write_all(b"0\r\n\r\n").expect("written");
+    });
+    let recording = Recording::of(address);
+    let mut stream = ask(recording.address(), &Request::new("GET", "/cometd").header("Accept", "text/event-stream"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    for count in 0..3 {
+        while text.matches("data: [1]").count() < count || !text.contains("\r\n\r\n") {
+            let read = stream.read(&mut buffer).expect("more");
+            assert_ne!(read, 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        step.send(()).expect("the server waits");
+    }
+    drop(step);
+    assert!(String::from_utf8_lossy(&rest(stream)).ends_with("0\r\n\r\n"));
+    thread.join().expect("the server ends");
+    let (file, summary) = recording.stop();
+    assert!(summary.left_out == 1 && file.text().contains("left out: the events of A.1"), "{}", file.text());
+    file.conversation();
+}

@@ -193,3 +193,27 @@ fn pipelined_requests_and_other_methods_keep_their_order() {
     assert!(order.is_sorted(), "{text}");
     assert!(text.contains("Transfer-Encoding: chunked"), "{text}");
 }
+
+#[test]
+fn callback_polling_plays_again() {
+    let settings = ["bayeux.timeout=1s", "server.allowed_origins=*"];
+    let conversation = recorded(&settings, |recording| {
+        let mut client = Client::new(recording.address());
+        let mut call = |messages: serde_json::Value| {
+            let text: String = messages.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let path = format!("/cometd?message={text}&jsonp=call_back");
+            let response = client.connection.exchange(&super::Request::new("GET", &path)).expect("an answer");
+            let argument = response.text().split_once('(').expect("a call").1.trim_end_matches(';');
+            let batch = argument.strip_suffix(')').expect("a call");
+            serde_json::from_str::<serde_json::Value>(batch).expect("JSON")
+        };
+        let reply = call(json!([{"channel": "/meta/handshake", "id": "1", "version": "1.0"}]));
+        let id = reply[0]["clientId"].clone();
+        let subscribe = json!({"channel": "/meta/subscribe", "id": "2", "clientId": id, "subscription": "/a"});
+        call(json!([subscribe, {"channel": "/a", "id": "3", "clientId": id, "data": "ä a&b=c+d%"}]));
+    });
+    assert_eq!(conversation.head.needs, ["callback-polling"]);
+    let text = conversation.to_string();
+    assert!(text.contains("GET /cometd?message=$body&jsonp=call_back [{") && text.contains("call_back([{"), "{text}");
+    play(&conversation, Server::start(&settings).address()).expect("no difference");
+}
