@@ -80,8 +80,9 @@ impl Progress {
         *self.phase.lock() = phase(Instant::now());
     }
 
-    fn is_busy(&self) -> bool {
-        matches!(*self.phase.lock(), Phase::Busy)
+    /// Whether an answer is being made or goes on, which is in vain if nobody waits for it.
+    fn is_answering(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Busy | Phase::Streaming(_))
     }
 
     /// The answer is made, and goes on for as long as it likes: its reader has to take some of it now and then.
@@ -168,7 +169,7 @@ impl Monitored {
 
     /// Reads on where hyper has stopped, which does so with the bytes of a next request in its hands.
     fn look_ahead(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.progress.is_awaited.load(Ordering::Relaxed) || !self.progress.is_busy() {
+        if self.progress.is_awaited.load(Ordering::Relaxed) || !self.progress.is_answering() {
             return Ok(());
         }
         let mut piece = [0; 1024];
