@@ -67,8 +67,7 @@ fn is_below(path: &str, other: &str) -> bool {
 }
 
 fn times(config: &Config, findings: &mut Findings<'_>) {
-    let idle = config.http.websocket.idle_timeout;
-    if idle <= config.engine.websocket.timeout {
+    if config.http.websocket.idle_timeout <= config.engine.websocket.timeout {
         findings.report(
             &[
                 "bayeux.websocket.idle_timeout",
@@ -78,13 +77,6 @@ fn times(config: &Config, findings: &mut Findings<'_>) {
             ],
             "does not fit: bayeux.idle_timeout must be longer than the timeout of websocket, or connections are cut while \
              their connect is held",
-        );
-    } else if idle <= config.engine.limits.max_advice_timeout {
-        findings.report(
-            &["bayeux.websocket.idle_timeout", "bayeux.idle_timeout", "bayeux.max_advice_timeout"],
-            "does not fit: bayeux.idle_timeout must be longer than bayeux.max_advice_timeout, or connections are cut while \
-             a connect is held for as long as its client asked; a max_advice_timeout of 0s lets no client ask for more than \
-             the timeout of websocket",
         );
     }
 }

@@ -666,7 +666,7 @@ pub(super) static TABLE: &[Row] = &[
             WebSocket,
             Kind::Duration { at: |options| &mut options.idle_timeout, range: MS..=DAY, bare: Bare::Milliseconds },
         ),
-        "How long a client may send nothing; must be longer than `timeout` and `max_advice_timeout`.",
+        "How long a client may send nothing, even while it is held for longer at its own wish; must be longer than `timeout`.",
     ),
     row(
         "bayeux",

@@ -363,14 +363,8 @@ fn a_websocket_may_not_be_cut_while_its_connect_is_held() {
     let both = sets(&["bayeux.timeout=10m", "bayeux.websocket.idle_timeout=11m"]);
     assert!(Config::load(None, empty(), &both).is_ok());
     assert!(Config::load(None, empty(), &sets(&["bayeux.long_polling.timeout=10m"])).is_ok());
-    // Nor may one that a client asks to be held for longer.
-    for set in ["bayeux.max_advice_timeout=5m", "bayeux.websocket.idle_timeout=2m"] {
-        let found = wrong_sets(&[set]);
-        let key = set.split('=').next().unwrap();
-        assert!(found[0].starts_with(&format!("--set: {key} does not fit: ")), "{found:?}");
-    }
-    let both = sets(&["bayeux.max_advice_timeout=5m", "bayeux.idle_timeout=301s"]);
-    assert!(Config::load(None, empty(), &both).is_ok());
+    // How long a client asks to be held is its own affair: it is cut as on the released server.
+    assert!(Config::load(None, empty(), &sets(&["bayeux.timeout=1s", "bayeux.websocket.idle_timeout=2s"])).is_ok());
 }
 
 #[test]

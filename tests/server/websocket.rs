@@ -267,11 +267,7 @@ fn case_153_a_message_above_the_limit_closes_the_socket() {
 
 #[test]
 fn case_154_an_idle_socket_is_closed() {
-    let server = Server::start(&[
-        "bayeux.websocket.idle_timeout=400ms",
-        "bayeux.websocket.timeout=100ms",
-        "bayeux.max_advice_timeout=0s",
-    ]);
+    let server = Server::start(&["bayeux.websocket.idle_timeout=400ms", "bayeux.websocket.timeout=100ms"]);
     let started = Instant::now();
     let mut ann = WebSocket::handshaken(&server);
     assert_eq!(ann.close_code(), Some(1001));
