@@ -18,19 +18,22 @@ export const foreign = Boolean(process.env.BAYEUX_URL);
 /** Settings of a server that compresses what is worth it. */
 export const COMPRESSION = ["bayeux.websocket.permessage_deflate=true"];
 
-/** The path of the server's binary: MIRANT_BIN, or what `cargo build` makes. */
-export function binary() {
-    if (process.env.MIRANT_BIN) {
-        return process.env.MIRANT_BIN;
-    }
+/** Builds with cargo what `target` (`--bin mirant`, for example) names, and returns the path of the program. */
+function build(...target) {
     const root = fileURLToPath(new URL("../..", import.meta.url));
     // With the features of the Rust tests and one of them: otherwise cargo would build many crates once more.
     const features = ["--no-default-features", "--features", "server"];
-    const args = ["build", "--bin", "mirant", "--test", "tidy", ...features, "--message-format=json-render-diagnostics"];
+    const args = ["build", ...target, "--test", "tidy", ...features, "--message-format=json-render-diagnostics"];
     const lines = execFileSync("cargo", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
     const messages = lines.trim().split("\n").map((line) => JSON.parse(line));
-    return messages.find(({ executable, target }) => executable && target.name === "mirant").executable;
+    return messages.find((message) => message.executable && message.target.name === target.at(-1)).executable;
 }
+
+/** The path of the server's binary: MIRANT_BIN, or what `cargo build` makes. */
+export const binary = () => process.env.MIRANT_BIN || build("--bin", "mirant");
+
+/** The path of the example with services: SERVICES_BIN, or what `cargo build` makes. */
+const services = () => process.env.SERVICES_BIN || build("--example", "reference_services");
 
 /**
  * Starts a server with `settings` (`section.key=value`, beside a short hold time and free ports) and resolves, once
@@ -42,20 +45,40 @@ export async function start(settings = []) {
         return { url, origin: new URL(url).origin, stop: async () => {}, kill: () => {} };
     }
     const sets = ["admin.listen=127.0.0.1:0", `bayeux.timeout=${HOLD}`, ...settings].flatMap((set) => ["--set", set]);
-    const child = spawn(binary(), ["--listen", "127.0.0.1:0", ...sets], { stdio: ["ignore", "pipe", "pipe"] });
+    let bayeux;
+    return launch(binary(), ["--listen", "127.0.0.1:0", ...sets], (line) => {
+        bayeux ??= /^bayeux\s+(http\S+)/.exec(line)?.[1];
+        return line.trim() === "ready" && (bayeux ?? assert.fail("the server named no bayeux URL"));
+    });
+}
+
+/** Starts the example with services (`/service/echo`, `/service/call` …), or takes the foreign server; as `start`. */
+export async function startServices() {
+    if (foreign) {
+        return start();
+    }
+    const isReady = (line) => {
+        const address = /^ready (\S+)/.exec(line)?.[1];
+        return address && `http://${address}/cometd`;
+    };
+    return launch(services(), ["--port", "0", "--set", `timeout=${parseInt(HOLD)}`], isReady);
+}
+
+/** Starts a program and waits for the line of its output of which `isReady` returns the URL to use. */
+async function launch(program, args, isReady) {
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const exited = once(child, "exit");
     let said = "";
     child.stderr.on("data", (bytes) => (said += bytes));
     const url = await new Promise((resolve, reject) => {
         const fail = (why) => reject(new Error(`the server ${why}\n${said}`));
         const timer = setTimeout(() => fail("was not ready in time"), START_LIMIT_MS);
-        let bayeux;
         createInterface({ input: child.stdout }).on("line", (line) => {
             said += `${line}\n`;
-            bayeux ??= /^bayeux\s+(http\S+)/.exec(line)?.[1];
-            if (line.trim() === "ready") {
+            const url = isReady(line);
+            if (url) {
                 clearTimeout(timer);
-                bayeux ? resolve(bayeux) : fail("named no bayeux URL");
+                resolve(url);
             }
         });
         child.once("error", (error) => fail(`did not start: ${error.message}`));
