@@ -5,22 +5,9 @@ import assert from "node:assert/strict";
 import { adapt } from "cometd-nodejs-client";
 import { CometD } from "cometd";
 import { startServices } from "./mirant.js";
+import { step } from "./step.js";
 
 adapt();
-
-/** How long a callback may take before it counts as missing. A step waits for it, so this is never slept away. */
-const STEP_LIMIT_MS = 10_000;
-
-/** Resolves to what `begin` gives its callback, and fails with the name of the step when that takes too long. */
-function step(what, begin) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`${what}: no callback in ${STEP_LIMIT_MS} ms`)), STEP_LIMIT_MS);
-        begin((result) => {
-            clearTimeout(timer);
-            resolve(result);
-        });
-    });
-}
 
 describe("cometd 9.0.0 in Node, with services", () => {
     let server;

@@ -5,25 +5,12 @@ import assert from "node:assert/strict";
 import { adapt } from "cometd-nodejs-client";
 import { BinaryExtension, CometD, ReloadExtension, TimeStampExtension, TimeSyncExtension } from "cometd";
 import { start } from "./mirant.js";
+import { step } from "./step.js";
 
 adapt();
 
-/** How long one step may take before it counts as failed. A step waits for an event, so this is never slept away. */
-const STEP_LIMIT_MS = 10_000;
-
 /** Server and client share a clock; what is measured between them is rounding and a busy machine. */
 const CLOCK_TOLERANCE_MS = 1_000;
-
-/** Resolves to what `begin` gives its callback, and fails with the name of the step when that takes too long. */
-function step(what, begin) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`${what}: nothing within ${STEP_LIMIT_MS} ms`)), STEP_LIMIT_MS);
-        begin((result) => {
-            clearTimeout(timer);
-            resolve(result);
-        });
-    });
-}
 
 /** Resolves to the next message on a channel that `condition` takes. */
 function next(cometd, channel, what, condition = () => true) {
