@@ -51,6 +51,10 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
+    if matches!(command, Some(Command::Record(_) | Command::Replay(_))) && !settings.is_empty() {
+        complain("flags for settings stand before `serve` and `check` only");
+        return ExitCode::from(WRONG_SETTINGS);
+    }
     match command.unwrap_or_else(|| Command::Serve(SettingsArgs::default())) {
         Command::Serve(more) => serve::run(&settings.and(more)),
         Command::Check(arguments) => check::run(settings, arguments),

@@ -48,6 +48,11 @@ impl SettingsArgs {
         }
     }
 
+    /// Whether none was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.config.is_none() && self.sets().is_empty()
+    }
+
     /// Returns all flags in the form of `--set`; those that stand for one setting win over it.
     pub(super) fn sets(&self) -> Vec<String> {
         let mut sets = self.set.clone();

@@ -129,7 +129,12 @@ fn timesync_accuracy(case: &Case<'_>, expected: &Pattern, got: &Value) -> Option
 /// A connect that was refused for want of a cookie is answered as the first one of its session.
 fn session_without_cookie(case: &Case<'_>, expected: &Pattern, _: &Value) -> Option<Pattern> {
     let refused = expected.member("error")?.is_text("402::session_unknown");
-    if !case.conversation.head.without_cookies || !refused || !expected.member("channel")?.is_text("/meta/connect") {
+    let sent_none = |(_, request): (&Exchange, &Request)| {
+        let mut headers = case.conversation.request_headers(request).iter();
+        headers.any(|(name, value)| name.eq_ignore_ascii_case("cookie") && value.is_empty())
+    };
+    let is_without = case.conversation.head.without_cookies || case.request.is_some_and(sent_none);
+    if !is_without || !refused || !expected.member("channel")?.is_text("/meta/connect") {
         return None;
     }
     let mut ours = expected.clone();

@@ -150,7 +150,8 @@ impl Normaliser {
     /// Turns an answer into one of a conversation, and returns what must have caused it.
     pub fn answer(&mut self, talk: &mut Talk, status: u16, headers: &Headers, body: &str) -> (Vec<Directive>, Answer) {
         if (status == 101 || header(headers, "access-control-allow-origin").is_some())
-            && let Some(origin) = talk.origin.take()
+            && let Some(origin) =
+                talk.origin.take().filter(|origin| !origin.contains(char::is_whitespace) && !origin.contains(','))
         {
             self.origins.insert(origin);
         }
@@ -263,8 +264,7 @@ impl Normaliser {
             if is_goodbye && self.disconnected.contains(&talk.session) {
                 // What the operator asked for.
             } else if is_goodbye {
-                let name = self.sessions.get(&talk.session).unwrap_or(&talk.session).clone();
-                causes.push(Directive::Disconnect(name));
+                causes.extend(self.sessions.get(&talk.session).cloned().map(Directive::Disconnect));
             } else if let (Some(data), None) = (message.member("data"), message.member("successful")) {
                 causes.extend(self.explain(&talk.session, channel, data));
             }
@@ -286,7 +286,8 @@ impl Normaliser {
         let delivered = self.delivered.entry((session.to_owned(), key.0.clone(), key.1.clone())).or_default();
         *delivered += 1;
         let published = self.published.entry(key).or_default();
-        if *delivered <= *published {
+        // A name with blanks is no channel: nobody can have published to it.
+        if *delivered <= *published || channel.is_empty() || channel.contains(char::is_whitespace) {
             return None;
         }
         *published += 1;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::browsers::Browsers;
 use super::frames::Message;
@@ -143,17 +143,17 @@ impl Recorder {
 
     /// Writes down a whole request, and returns a complaint if it cannot be.
     pub fn request(&self, connection: u64, number: u32, head: &MessageHead, body: Content) -> Option<String> {
-        self.0.lock().request(connection, number, head, body)
+        self.state()?.request(connection, number, head, body)
     }
 
     /// Writes down a whole answer, and returns a complaint if it cannot be.
     pub fn answer(&self, connection: u64, number: u32, head: &MessageHead, body: Content) -> Option<String> {
-        self.0.lock().answer(connection, number, head, body)
+        self.state()?.answer(connection, number, head, body)
     }
 
     /// Writes down that an answer is a stream of events, which the format has no lines for, and returns the complaint.
     pub fn stream(&self, connection: u64, number: u32, head: &MessageHead) -> Option<String> {
-        let mut state = self.0.lock();
+        let mut state = self.state()?;
         let body = Content::Whole(Vec::new());
         let complaint = state.answer(connection, number, head, body);
         let name = state.connection(connection).name.clone();
@@ -163,17 +163,24 @@ impl Recorder {
 
     /// Writes down what travelled on a WebSocket, and returns a complaint if it cannot be.
     pub fn message(&self, connection: u64, from: Side, message: &Message) -> Option<String> {
-        self.0.lock().message(connection, from, message)
+        self.state()?.message(connection, from, message)
     }
 
     /// Writes down that a connection has ended. May be called for both sides.
     pub fn end(&self, connection: u64, by: Side) {
-        self.0.lock().end(connection, by);
+        if let Some(mut state) = self.state() {
+            state.end(connection, by);
+        }
     }
 
     /// Writes down that no more of a connection is understood, and returns the complaint.
     pub fn unreadable(&self, connection: u64, from: Side, why: &str) -> String {
         self.0.lock().unreadable(connection, from, why)
+    }
+
+    /// Returns what is written to; nothing once the recording has ended, so that nothing is learned for it any more.
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        Some(self.0.lock()).filter(|state| state.ended.is_none())
     }
 
     /// Forgets a connection of which nothing comes any more.
@@ -196,6 +203,12 @@ pub enum Content {
     Whole(Vec<u8>),
     /// It is longer than is kept.
     TooLong,
+}
+
+/// Returns the value of a parameter as it stands in a query; `$` is for names.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/*,:".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn origin(options: &Options) -> Vec<String> {
@@ -334,10 +347,11 @@ impl State {
     fn factored(&mut self, kind: &str, headers: Option<Headers>) -> Option<Headers> {
         let headers = headers.unwrap_or_default();
         let standard = self.standard.entry(kind.to_owned()).or_insert_with(|| {
-            if !headers.is_empty() {
+            let fits = !headers.iter().any(|(name, value)| value.contains('|') || name.contains('|'));
+            if fits && !headers.is_empty() {
                 self.normaliser.known.headers.insert(kind.to_owned(), headers.clone());
             }
-            headers.clone()
+            if fits { headers.clone() } else { Headers::new() }
         });
         (*standard != headers).then_some(headers)
     }
@@ -357,7 +371,7 @@ impl State {
         let parameters = parameters(query);
         let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let directive = match (path, parameter("channel"), parameter("clientId")) {
-            ("/publish", Some(channel), _) => {
+            ("/publish", Some(channel), _) if !channel.contains(char::is_whitespace) && channel.starts_with('/') => {
                 let data = json().ok_or("its body is no JSON")?;
                 self.normaliser.note_publish(channel, &data);
                 Directive::Publish(channel.to_owned(), self.normaliser.named(data))
@@ -369,8 +383,8 @@ impl State {
             }
             _ => {
                 let named = parameters.iter().map(|(name, value)| match self.normaliser.session(value) {
-                    Some(session) => format!("{name}=${session}"),
-                    None => format!("{name}={}", value.replace(['&', '$', ' '], "")),
+                    Some(session) => format!("{}=${session}", encoded(name)),
+                    None => format!("{}={}", encoded(name), encoded(value)),
                 });
                 let target = format!("{path}?{}", named.collect::<Vec<_>>().join("&"));
                 if let ("/deliver", Some(channel), Some(data)) = (path, parameter("channel"), json()) {

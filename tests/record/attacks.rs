@@ -6,12 +6,17 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mirant::client::frames::Message;
+use mirant::client::http::MessageHead;
+use mirant::client::recorder::{self, Content, Recorder, Side};
+use mirant::client::transcript::{Conversation, Head};
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::support::http::{Connection, PATIENCE, Request};
 use super::support::server::Server;
 use super::support::websocket::{Frame, Socket, opcode, opening};
-use super::{Client, Recording};
+use super::{Client, Recording, TestFile};
 
 /// A server that reads one request head, writes `answer`, and then does as told.
 fn upstream(answer: Vec<u8>, then: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
@@ -303,4 +308,120 @@ fn a_stream_is_handed_on_while_it_goes_on() {
     let (file, summary) = recording.stop();
     assert!(summary.left_out == 1 && file.text().contains("left out: the events of A.1"), "{}", file.text());
     file.conversation();
+}
+
+/// Text with everything in it that means something to the format, to HTTP or to JSON.
+fn nasty() -> impl Strategy<Value = String> {
+    let pieces = [
+        "/a",
+        " ",
+        "\n",
+        "\r",
+        "\t",
+        "|",
+        " | ",
+        "#",
+        "@0 ! restart",
+        "$session1",
+        "$body",
+        "…",
+        "\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "=",
+        "&",
+        "?",
+        ";",
+        "%",
+        "text ",
+        "close",
+        "cut",
+        "(",
+        ")",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "é",
+        "x",
+        "1",
+        "\\",
+        "token",
+        "clientId",
+        "id1234567890abcdef0",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..6).prop_map(|pieces| pieces.concat())
+}
+
+/// A message, or something like one.
+fn batch() -> impl Strategy<Value = String> {
+    let channel = prop_oneof![Just("/meta/handshake".to_owned()), Just("/meta/disconnect".to_owned()), nasty()];
+    (channel, nasty(), nasty(), nasty(), 0_u8..4).prop_map(|(channel, id, key, value, kind)| match kind {
+        0 => value,
+        1 => json!([{"channel": channel, "data": {key.clone(): value}, "clientId": id, "ext": {key: 1, "ack": 2}}])
+            .to_string(),
+        2 => json!([{"channel": channel, "successful": true, "clientId": id, "advice": {"timeout": 5}}]).to_string(),
+        _ => format!("{key}({})", json!([{"channel": channel, "data": value}])),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_recorded_can_be_read(
+        exchanges in proptest::collection::vec((nasty(), nasty(), nasty(), batch(), batch(), 0_u64..3, 0_u16..6), 1..12)
+    ) {
+        let file = TestFile::new();
+        let options = recorder::Options {
+            out: file.path().to_owned(),
+            overwrite: true,
+            head: Head::default(),
+            server: None,
+            client: None,
+            redact: Vec::new(),
+            mount: None,
+            control: true,
+            file_max: 1 << 20,
+        };
+        let recorder = Recorder::create(options).expect("a new file");
+        for (number, (target, name, value, asked, answered, connection, kind)) in (1..).zip(exchanges) {
+            // What the splitter lets through: no line ends, and one word as the target.
+            let line = |text: &str| text.replace(['\r', '\n'], "");
+            let word = |text: &str| line(text).replace(' ', "");
+            let method = ["POST", "GET", "OPTIONS", "BREW"][usize::from(kind % 4)];
+            let start = ["/cometd", "/publish?channel=", "/lazy?a=", "/disconnect?clientId="][usize::from(kind % 4)];
+            let headers = vec![
+                ("Origin".to_owned(), line(&value).trim().to_owned()),
+                (format!("X-{}", word(&name).replace(':', "")), line(&value).trim().to_owned()),
+                ("User-Agent".to_owned(), line(&name).trim().to_owned()),
+                ("Server".to_owned(), line(&value).trim().to_owned()),
+                ("Access-Control-Allow-Origin".to_owned(), "*".to_owned()),
+            ];
+            let mut head = MessageHead { start: format!("{method} {start}{} HTTP/1.1", word(&target)), headers };
+            let body = |text: &str| Content::Whole(text.as_bytes().to_vec());
+            recorder.request(connection, number, &head, body(&asked));
+            let status = [200, 101, 404, 204, 200, 302][usize::from(kind)];
+            head.start = format!("HTTP/1.1 {status} x");
+            recorder.answer(connection, number, &head, body(&answered));
+            recorder.message(connection, Side::Client, &Message::Text(asked));
+            recorder.message(connection, Side::Server, &Message::Text(answered));
+            if kind == 5 {
+                recorder.message(connection, Side::Server, &Message::Close(Some(1000), value));
+                recorder.unreadable(connection, Side::Client, &name);
+                recorder.end(connection, Side::Server);
+                recorder.forget(connection);
+            }
+            let text = file.text();
+            prop_assert!(Conversation::parse(&text).is_ok(), "{:?} in\n{}", Conversation::parse(&text).err(), text);
+        }
+        recorder.finish();
+        let text = file.text();
+        let conversation = Conversation::parse(&text);
+        prop_assert!(conversation.is_ok(), "{:?} in\n{}", conversation.err(), text);
+        prop_assert!(!text.contains("\n@0 ! restart"));
+    }
 }

@@ -103,6 +103,7 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
     refused(&["record", "--upstream", "http://a", "--out", path], 1, "is there already");
     assert_eq!(file.text(), "mine");
     refused(&["replay", path, "--deviations", path], 2, "no deviation is called `mine`");
+    refused(&["--set", "a.b=1", "replay", path], 2, "stand before `serve`");
     refused(&["replay"], 2, "Usage");
     refused(&["replay", path, "--control"], 2, "--url");
     let (status, text, _) = output(&["replay", path, "/nowhere"]);
