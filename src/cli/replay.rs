@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::own_server::{OFFERS, OwnServer};
 use super::{WRONG_SETTINGS, complain, print};
 use crate::client::clocks::rebased;
-use crate::client::deviation::{DEVIATIONS, Deviation, REAL_TIME, rewritten};
+use crate::client::deviation::{ANOTHER_TIME, DEVIATIONS, Deviation, rewritten};
 use crate::client::files::text_files;
 use crate::client::player::{Player, Stage, impossible};
 use crate::client::remote::{Operator, Remote};
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
         }
     };
     let jobs = arguments.jobs.unwrap_or(if arguments.url.is_some() { 1 } else { JOBS }).clamp(1, 64);
-    let session = Session { arguments, deviations };
+    let playing = Playing { arguments, deviations };
     let tally = Mutex::new(Tally::default());
     let next = AtomicUsize::new(0);
     let started = Instant::now();
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
             scope.spawn(|| {
                 while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let begun = Instant::now();
-                    let outcome = session.play(path);
+                    let outcome = playing.play(path);
                     tally.lock().add(path, outcome, begun.elapsed(), files.len());
                 }
             });
@@ -105,12 +105,12 @@ pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
 }
 
 /// What all files are played with.
-struct Session {
+struct Playing {
     arguments: ReplayArgs,
     deviations: Vec<Deviation>,
 }
 
-impl Session {
+impl Playing {
     fn play(&self, path: &Path) -> Outcome {
         let conversation = match read(path) {
             Ok(conversation) => conversation,
@@ -154,7 +154,9 @@ impl Session {
         }
         // Deviations are what our server does otherwise than recorded ones; what was written for it is met exactly.
         let mut deviations = if conversation.head.is_recorded() { self.deviations.clone() } else { Vec::new() };
-        deviations.push(REAL_TIME);
+        if !deviations.iter().any(|deviation| deviation.name == ANOTHER_TIME.name) {
+            deviations.push(ANOTHER_TIME);
+        }
         let (conversation, names) = rewritten(conversation.clone(), &deviations);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let conversation = rebased(conversation, i64::try_from(now).unwrap_or(0));

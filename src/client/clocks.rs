@@ -10,7 +10,7 @@ use super::transcript::{Conversation, Event, Frame, Line, Millis};
 #[must_use]
 pub fn rebased(mut conversation: Conversation, now: i64) -> Conversation {
     let start = conversation.lines.first().map_or(0, |line| line.at);
-    // Of all its readings the earliest, as seen from the recorder's clock, had the shortest way.
+    // Every reading was on its way for a while before it was written down; the one with the shortest way is right.
     let mut began: Option<i64> = None;
     each_reading(&mut conversation.lines, |at, tc| {
         let reading = tc - i64::try_from(at - start).unwrap_or(0);

@@ -59,14 +59,14 @@ pub const DEVIATIONS: [Deviation; 12] = [
     Deviation { name: "upgrade-below-the-mount", change: Change::Answer(upgrade_below_the_mount) },
     Deviation { name: "disconnect-order", change: Change::Order(disconnect_order) },
     Deviation { name: "one-request-together", change: Change::Whole(together) },
-    Deviation { name: "another-time", change: Change::Message(another_time) },
+    ANOTHER_TIME,
     Deviation { name: "content-type", change: Change::Header(content_type) },
     Deviation { name: "no-compression", change: Change::Header(no_compression) },
     Deviation { name: "preflight", change: Change::Header(preflight) },
 ];
 
-/// What may differ because a replay over a network is never exact to the millisecond, whoever answers.
-pub const REAL_TIME: Deviation = Deviation { name: "timesync-accuracy", change: Change::Message(timesync_accuracy) };
+/// What may differ whoever answers, unless the clock can be set.
+pub const ANOTHER_TIME: Deviation = Deviation { name: "another-time", change: Change::Message(another_time) };
 
 /// Rewrites a conversation as a whole where that has to be done before it is played; also returns by which deviations.
 pub fn as_our_server_has_it(conversation: Conversation) -> (Conversation, Vec<&'static str>) {
@@ -102,28 +102,6 @@ fn offered_to_faye(case: &Case<'_>, expected: &Pattern, _: &Value) -> Option<Pat
     offered.splice(behind..behind, cross_origin);
     offered.extend(stream);
     Some(ours)
-}
-
-/// Whether a client whose clock is nearly right is told so hangs on some milliseconds.
-fn timesync_accuracy(case: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
-    const KEY: &str = "\"timesync\"";
-    case.asked?.member("ext")?.member("timesync")?;
-    let is_told = got.get("ext").and_then(|ext| ext.get("timesync")).is_some();
-    let mut ours = expected.clone();
-    let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
-    if !members.iter().any(|(key, _)| key == "\"ext\"") {
-        members.push(("\"ext\"".to_owned(), Pattern::Object(Fields::default())));
-    }
-    let ext = members.iter_mut().find(|(key, _)| key == "\"ext\"");
-    let Some((_, Pattern::Object(Fields { members: ext, .. }))) = ext else { return None };
-    let was_told = ext.iter().any(|(key, _)| key == KEY);
-    ext.retain(|(key, _)| key != KEY);
-    if is_told {
-        ext.push((KEY.to_owned(), Pattern::Any));
-    }
-    let is_empty = ext.is_empty() && got.get("ext").is_none();
-    members.retain(|(key, _)| !(is_empty && key == "\"ext\""));
-    (is_told != was_told).then_some(ours)
 }
 
 /// A connect that was refused for want of a cookie is answered as the first one of its session.
@@ -238,23 +216,32 @@ fn disconnect_order(first: &Pattern, second: &Pattern) -> bool {
     pair(first, second) || pair(second, first)
 }
 
-/// A client whose clock was right when it was recorded is told how far it is off from the clock of today.
+/// Whether a client is told how far its clock is off hangs on the clock of the server, and on single milliseconds.
 fn another_time(case: &Case<'_>, expected: &Pattern, got: &Value) -> Option<Pattern> {
+    const EXT: &str = "\"ext\"";
     const KEY: &str = "timesync";
     let question = case.asked?.member("ext")?.member(KEY)?;
-    let answered = expected.member("ext").is_some_and(|ext| ext.member(KEY).is_some());
-    if answered || question.member("l").and_then(Pattern::as_u64) == Some(0) || got.get("ext")?.get(KEY).is_none() {
+    let is_told = got.get("ext").and_then(|ext| ext.get(KEY)).is_some();
+    let was_told = expected.member("ext").is_some_and(|ext| ext.member(KEY).is_some());
+    // One that does not know yet how long its messages take is always told.
+    if is_told == was_told || question.member("l")?.as_u64() == Some(0) {
         return None;
     }
     let answer = format!("{{\"tc\":{},\"ts\":…,\"p\":…,\"a\":…}}", question.member("tc")?);
-    let answer = ("\"timesync\"".to_owned(), Pattern::parse(&answer).ok()?);
     let mut ours = expected.clone();
-    if ours.member("ext").is_none() {
-        let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
-        members.push(("\"ext\"".to_owned(), Pattern::Object(Fields::default())));
+    let Pattern::Object(Fields { members, .. }) = &mut ours else { return None };
+    if is_told && !members.iter().any(|(key, _)| key == EXT) {
+        members.push((EXT.to_owned(), Pattern::Object(Fields::default())));
     }
-    let Pattern::Object(Fields { members, .. }) = ours.member_mut("ext")? else { return None };
-    members.push(answer);
+    let (_, ext) = members.iter_mut().find(|(key, _)| key == EXT)?;
+    let Pattern::Object(Fields { members: entries, .. }) = ext else { return None };
+    if is_told {
+        entries.push((format!("\"{KEY}\""), Pattern::parse(&answer).ok()?));
+    } else {
+        entries.retain(|(key, _)| *key != format!("\"{KEY}\""));
+    }
+    let is_empty = entries.is_empty() && got.get("ext").is_none();
+    members.retain(|(key, _)| !(is_empty && key == EXT));
     Some(ours)
 }
 

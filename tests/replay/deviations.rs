@@ -1,7 +1,7 @@
 //! What may differ from a recording, and what may not although it looks alike.
 
 use super::playback::Playback;
-use super::support::deviation::{REAL_TIME, as_our_server_has_it};
+use super::support::deviation::{ANOTHER_TIME, as_our_server_has_it};
 use super::support::replay::{replay, replay_allowing};
 use super::support::subject::Scope;
 use super::support::transcript::Conversation;
@@ -184,21 +184,22 @@ fn what_one_request_publishes_may_come_in_one_batch() {
 }
 
 #[test]
-fn how_exact_a_clock_is_may_be_told_or_not_over_a_network() {
-    let asked = "@0 > A.1 POST /cometd [{\"id\":\"1\",\"channel\":\"/a\",\"ext\":{\"timesync\":{\"tc\":1}}}]\n";
+fn how_far_a_clock_is_off_may_be_told_or_not_at_another_time() {
+    let asked =
+        "@0 > A.1 POST /cometd [{\"id\":\"1\",\"channel\":\"/a\",\"ext\":{\"timesync\":{\"tc\":1,\"l\":2,\"o\":3}}}]\n";
     let answer = |ext: &str| {
         let text = format!("# origin: recorded | test\n{asked}@1 < A.1 [{{\"id\":\"1\",\"channel\":\"/a\"{ext}}}]\n");
         Conversation::parse(&text).expect("well-formed")
     };
     let outcome = |expected: &str, got: &str| {
         let subject = &mut Playback::of(&answer(got), Scope::Wire);
-        replay_allowing(&answer(expected), subject, &[REAL_TIME]).map(|used| used.len()).map_err(|_| ())
+        replay_allowing(&answer(expected), subject, &[ANOTHER_TIME]).map(|used| used.len()).map_err(|_| ())
     };
-    let told = ",\"ext\":{\"ack\":1,\"timesync\":{\"tc\":1,\"a\":2}}";
+    let told = ",\"ext\":{\"ack\":1,\"timesync\":{\"tc\":1,\"ts\":2,\"p\":3,\"a\":4}}";
     let (silent, nothing) = (",\"ext\":{\"ack\":1}", "");
     assert_eq!((outcome(told, silent), outcome(silent, told)), (Ok(1), Ok(1)));
     assert_eq!(outcome(",\"ext\":{\"timesync\":7}", nothing), Ok(1));
-    assert_eq!(outcome(nothing, ",\"ext\":{\"timesync\":7}"), Ok(1));
+    assert_eq!(outcome(nothing, ",\"ext\":{\"timesync\":7}"), Err(()), "no answer to the question");
     assert_eq!((outcome(told, told), outcome(nothing, nothing)), (Ok(0), Ok(0)));
     assert_eq!((outcome(told, nothing), outcome(nothing, silent)), (Err(()), Err(())));
 }
