@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -250,8 +250,7 @@ impl Connection {
             (writer.write_batch(&self.wire(me), session, batch, bytes), binding)
         });
         self.remember(&mut writer, &binding);
-        drop(writer);
-        self.need_task(wrote);
+        self.leave(writer, wrote);
         Ok(binding)
     }
 
@@ -269,14 +268,20 @@ impl Connection {
 
     /// Writes a frame of the connection's own.
     async fn write(&self, frame: &[u8], pending: &mut Pending) {
-        let wrote = self.writer.lock().write(&self.stream, self.mount.connections.counters(), frame);
-        self.need_task(wrote);
+        let wrote = self.write_now(frame);
         // A client that floods with pings and never reads would otherwise pile up pongs. What it has published does
         // not wait with it.
         if wrote == Wrote::Full {
             pending.flush_list().await;
             self.wait_for_room().await;
         }
+    }
+
+    fn write_now(&self, frame: &[u8]) -> Wrote {
+        let mut writer = self.writer.lock();
+        let wrote = writer.write(&self.stream, self.mount.connections.counters(), frame);
+        self.leave(writer, wrote);
+        wrote
     }
 
     fn wire<'w>(&'w self, me: &'w OutletRef) -> Wire<'w> {
@@ -333,14 +338,17 @@ impl Connection {
         wrote
     }
 
-    /// Wakes the connection's task if the writer alone cannot go on.
-    fn need_task(&self, wrote: Wrote) {
-        if wrote != Wrote::All {
-            let now = self.mount.node.now().as_millis();
-            // If it was full before, it still is.
-            let _ = self.full_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-            self.wake.notify_one();
+    /// Lets go of the writer, and wakes the connection's task if the writer alone cannot go on.
+    fn leave(&self, writer: MutexGuard<'_, Writer>, wrote: Wrote) {
+        if wrote == Wrote::All {
+            return;
         }
+        // Noted while nobody else can write: a task that has written everything in the meantime would find nothing to do,
+        // and the socket would count as full for ever. If it was full before, it still is.
+        let now = self.mount.node.now().as_millis();
+        let _ = self.full_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        drop(writer);
+        self.wake.notify_one();
     }
 
     /// Asks the connection's task to close it.
@@ -448,12 +456,10 @@ impl Outlet for Connection {
         if !writer.is_free() {
             return Flushed::Done;
         }
-        let wrote = writer.flush(&self.wire(me), session);
-        drop(writer);
-        match wrote {
+        match writer.flush(&self.wire(me), session) {
             Err(Moved) => Flushed::Moved,
             Ok(wrote) => {
-                self.need_task(wrote);
+                self.leave(writer, wrote);
                 Flushed::Done
             }
         }
@@ -470,8 +476,7 @@ impl Outlet for Connection {
                 let mut frame = Vec::new();
                 let payload = [b"[", replies.as_slice(), b"]"].concat();
                 encode_text(&mut frame, &payload);
-                let wrote = self.writer.lock().write(&self.stream, self.mount.connections.counters(), &frame);
-                self.need_task(wrote);
+                self.write_now(&frame);
             }
             Release::Destroy => self.request_close(CloseCode::Normal, "Destroy"),
             Release::Status(_) => {}
