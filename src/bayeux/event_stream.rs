@@ -12,6 +12,16 @@ use super::peer::{Peer, Transport};
 use super::session::{Outlet, Session, Slot};
 use super::time::Time;
 
+/// A session that has an event stream from now on.
+#[derive(Debug)]
+pub struct Streaming<T> {
+    /// The session.
+    pub session: Arc<Slot<T>>,
+    /// The WebSocket that it was written through so far. What has been taken for that one may still be given back, so the
+    /// event stream must not be asked for anything before nobody is writing there.
+    pub left: Option<T>,
+}
+
 /// Why a session gets no event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoStream {
@@ -39,7 +49,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         id: SessionId,
         token: T,
         dirty: &mut Dirty<T>,
-    ) -> Result<Arc<Slot<T>>, NoStream> {
+    ) -> Result<Streaming<T>, NoStream> {
         let slot = self.sessions.get(id).filter(|slot| slot.view().mount == peer.mount && !slot.is_local());
         let slot = slot.ok_or(NoStream::Unknown)?;
         let config = self.config.transport(peer.transport);
@@ -59,17 +69,22 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         session.touch(now, config);
         drop(session);
-        match (held, old) {
-            // One on a WebSocket is forgotten ([CN-13]).
-            (Some(held), Outlet::Once(left)) => {
-                dirty.releases.push((left, Release::Answer(self.render_held(now, &slot, *held, None))));
+        let left = match (held, old) {
+            (Some(held), Outlet::Once(request)) => {
+                dirty.releases.push((request, Release::Answer(self.render_held(now, &slot, *held, None))));
+                None
             }
-            (_, Outlet::Events { token: left, .. }) => dirty.releases.push((left, Release::Destroy)),
-            _ => {}
-        }
+            (_, Outlet::Events { token: stream, .. }) => {
+                dirty.releases.push((stream, Release::Destroy));
+                None
+            }
+            // A connect that was held there is forgotten ([CN-13]).
+            (_, Outlet::Stream(socket)) => Some(socket),
+            (None, Outlet::Once(_)) | (_, Outlet::None) => None,
+        };
         self.arm(&slot);
         self.mark(&slot, dirty);
-        Ok(slot)
+        Ok(Streaming { session: slot, left })
     }
 
     fn place_for_stream(&self, peer: &Peer) -> Result<Option<BrowserPlace>, NoStream> {

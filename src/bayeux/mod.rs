@@ -53,7 +53,7 @@ pub use codec::{DecodeError, decode};
 pub use context::Context;
 pub use counters::Totals;
 pub use engine::{Dirty, Engine, Release, is_protocol_channel};
-pub use event_stream::NoStream;
+pub use event_stream::{NoStream, Streaming};
 pub use exchange::{Accepted, Batch, Binding, Exchange, Fault, Finished, Handled};
 pub use hooks::{
     Authorization, Authorizer, ChannelListener, Ended, Extension, Flow, Listener, Naming, Operation, PlainNames,

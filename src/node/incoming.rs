@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::bayeux::{self, Batch, Exchange, Fault, Finished, Handled, Message, Peer};
+use crate::bayeux::{self, Batch, Exchange, Fault, Finished, Handled, Message, NoStream, Peer, SessionId, Streaming};
 
-use super::{Node, OutletRef, Pending};
+use super::{Node, OutletRef, Pending, Session};
 
 /// Which session the messages of a connection or request may use.
 pub type Binding = bayeux::Binding<OutletRef>;
@@ -67,6 +67,25 @@ impl Node {
         }
         Ok(incoming)
     }
+
+    /// Lets a session be written to through an event stream, which must not take anything before this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`NoStream`]: nothing has changed.
+    pub fn open_stream(
+        &self,
+        peer: &Peer,
+        id: SessionId,
+        stream: OutletRef,
+        pending: &mut Pending,
+    ) -> Result<Arc<Session>, NoStream> {
+        let Streaming { session, left } = self.engine.open_stream(self.now(), peer, id, stream, pending.dirty())?;
+        if let Some(left) = left {
+            left.settle();
+        }
+        Ok(session)
+    }
 }
 
 impl Incoming<'_> {
@@ -118,7 +137,7 @@ mod tests {
 
     use crate::bayeux::config::EngineConfig;
     use crate::bayeux::{ChannelListener, ChannelName, Context, Flow, Release, Took, Transport, decode};
-    use crate::node::{Flushed, Outlet, Policy, Session};
+    use crate::node::{Flushed, Outlet, Policy};
 
     use super::*;
 
@@ -131,6 +150,8 @@ mod tests {
         writer: Mutex<()>,
         took: mpsc::SyncSender<()>,
         go_on: Mutex<mpsc::Receiver<()>>,
+        /// Told that a session leaves.
+        leaving: mpsc::SyncSender<()>,
     }
 
     impl Outlet for Full {
@@ -149,8 +170,42 @@ mod tests {
         fn release(&self, _: &Arc<Node>, _: Release) {}
 
         fn settle(&self) {
+            let _ = self.leaving.try_send(());
             drop(self.writer.lock());
         }
+    }
+
+    /// A session with a subscription to `/a`, on a full connection that has just taken a publication.
+    struct Stuck {
+        session: Arc<Session>,
+        publisher: thread::JoinHandle<()>,
+        go_on: mpsc::SyncSender<()>,
+        leaving: (mpsc::SyncSender<()>, mpsc::Receiver<()>),
+    }
+
+    impl Stuck {
+        async fn on(node: &Arc<Node>) -> Self {
+            let ((took_tx, took), (go_on, go_on_rx)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
+            let leaving = mpsc::sync_channel(1);
+            let full =
+                Full { writer: Mutex::new(()), took: took_tx, go_on: Mutex::new(go_on_rx), leaving: leaving.0.clone() };
+            let full = OutletRef::new(Arc::new(full) as _);
+            let (_, binding) = send(node, &full, Transport::WebSocket, r#"{"channel":"/meta/handshake"}"#).await;
+            let Binding::Session(session) = binding else { panic!("no session") };
+            let id = session.id();
+            let subscribe = format!(r#"{{"channel":"/meta/subscribe","subscription":"/a","clientId":"{id}"}}"#);
+            send(node, &full, Transport::WebSocket, &subscribe).await;
+            let publisher = thread::spawn({
+                let node = Arc::clone(node);
+                move || publish(&node, "1")
+            });
+            took.recv().unwrap();
+            Self { session, publisher, go_on, leaving }
+        }
+    }
+
+    fn texts(batch: &Batch) -> Vec<&str> {
+        batch.events.iter().map(|event| std::str::from_utf8(event.json()).unwrap()).collect()
     }
 
     /// A connection that is never flushed.
@@ -185,19 +240,8 @@ mod tests {
     async fn nothing_overtakes_what_a_full_connection_gives_back() {
         for transport in [Transport::WebSocket, Transport::LongPolling] {
             let node = Node::start(EngineConfig::default(), Arc::new(Anyone));
-            let ((took_tx, took), (go_on, go_on_rx)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
-            let full = Full { writer: Mutex::new(()), took: took_tx, go_on: Mutex::new(go_on_rx) };
-            let full = OutletRef::new(Arc::new(full) as _);
-            let (_, binding) = send(&node, &full, Transport::WebSocket, r#"{"channel":"/meta/handshake"}"#).await;
-            let Binding::Session(session) = binding else { panic!("no session") };
-            let id = session.id();
-            let subscribe = format!(r#"{{"channel":"/meta/subscribe","subscription":"/a","clientId":"{id}"}}"#);
-            send(&node, &full, Transport::WebSocket, &subscribe).await;
-            let publisher = thread::spawn({
-                let node = Arc::clone(&node);
-                move || publish(&node, "1")
-            });
-            took.recv().unwrap();
+            let stuck = Stuck::on(&node).await;
+            let id = stuck.session.id();
             // The session moves before the full connection has given back what it took.
             let (moves, moving) = mpsc::sync_channel(1);
             let tell = move |_: &mut Context<'_, OutletRef>, _: &ChannelName, _: &Message<'_>| {
@@ -215,10 +259,35 @@ mod tests {
             });
             moving.recv().unwrap();
             publish(&node, "2");
-            go_on.send(()).unwrap();
-            publisher.join().unwrap();
-            let events: Vec<Vec<u8>> = moved.await.unwrap().events.iter().map(|event| event.json().to_vec()).collect();
-            assert_eq!(events, [br#"{"channel":"/a","data":1}"#, br#"{"channel":"/a","data":2}"#], "{transport}");
+            stuck.go_on.send(()).unwrap();
+            stuck.publisher.join().unwrap();
+            let batch = moved.await.unwrap();
+            assert_eq!(texts(&batch), [r#"{"channel":"/a","data":1}"#, r#"{"channel":"/a","data":2}"#], "{transport}");
         }
+    }
+
+    /// [PB-10] [FY-4]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_event_stream_overtakes_what_a_full_connection_gives_back() {
+        let node = Node::start(EngineConfig::default(), Arc::new(Anyone));
+        let stuck = Stuck::on(&node).await;
+        let (leaves, leaving) = stuck.leaving;
+        let moved = thread::spawn({
+            let (node, session) = (Arc::clone(&node), Arc::clone(&stuck.session));
+            move || {
+                let (peer, stream) = (Peer::on(Transport::EventSource), OutletRef::new(Arc::new(Silent) as _));
+                node.open_stream(&peer, session.id(), stream.clone(), &mut node.pending()).unwrap();
+                publish(&node, "2");
+                let mut batch = Batch::default();
+                node.engine().take(node.now(), &session, &stream, &mut batch);
+                let _ = leaves.try_send(());
+                batch
+            }
+        });
+        leaving.recv().unwrap();
+        stuck.go_on.send(()).unwrap();
+        stuck.publisher.join().unwrap();
+        let batch = moved.join().unwrap();
+        assert_eq!(texts(&batch), [r#"{"channel":"/a","data":1}"#, r#"{"channel":"/a","data":2}"#]);
     }
 }

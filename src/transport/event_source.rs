@@ -61,7 +61,7 @@ pub(super) async fn open(mount: &Mount, request: Request) -> Response {
     let outlet = OutletRef::new(Arc::clone(&stream) as _);
     let (node, mut pending) = (Arc::clone(&mount.node), mount.node.pending());
     let opened = match id {
-        Some(id) => node.engine().open_stream(node.now(), &peer, id, outlet.clone(), pending.dirty()),
+        Some(id) => node.open_stream(&peer, id, outlet.clone(), &mut pending),
         None => Err(NoStream::Unknown),
     };
     let session = match opened {

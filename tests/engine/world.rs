@@ -358,13 +358,12 @@ impl Inner {
     pub(super) fn open_stream(&self, connection: usize, id: SessionId) -> Result<(), NoStream> {
         let peer = self.connections.borrow()[connection].peer.clone();
         let token = Token::Stream(connection);
-        let slot = self.act(|engine, now, dirty| {
-            let slot = engine.open_stream(now, &peer, id, token, dirty);
+        self.act(|engine, now, dirty| {
+            let streaming = engine.open_stream(now, &peer, id, token, dirty)?;
             // Before it is flushed: the shell has to know whom it writes to.
-            slot.inspect(|slot| self.know(connection, slot))
-        })?;
-        drop(slot);
-        Ok(())
+            self.know(connection, &streaming.session);
+            Ok(())
+        })
     }
 
     /// The slot of a session that some connection has used.
