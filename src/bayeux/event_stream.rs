@@ -7,6 +7,7 @@ use super::advice::Advice;
 use super::browsers::BrowserPlace;
 use super::config::TransportConfig;
 use super::engine::{Dirty, Engine, Release};
+use super::exchange::PendingConnect;
 use super::ids::SessionId;
 use super::peer::{Peer, Transport};
 use super::session::{Outlet, Session, Slot};
@@ -107,6 +108,11 @@ impl<T> Session<T> {
     /// Whether publications leave on an event stream rather than with responses.
     pub(super) const fn has_event_stream(&self) -> bool {
         matches!(self.outlet, Outlet::Events { .. })
+    }
+
+    /// Whether a connect is one that is never held on HTTP, because what is published leaves on a stream ([FY-5]).
+    pub(super) fn is_beside_stream(&self, connect: &PendingConnect) -> bool {
+        self.is_alive() && !self.connect_only && (connect.by_stream || self.has_event_stream())
     }
 
     /// Returns what a client of an event stream is told with every connect: to come again when the session would be

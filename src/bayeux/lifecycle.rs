@@ -192,11 +192,11 @@ impl<T: Clone + PartialEq> Engine<T> {
         let (Some(browser), Some(max), true) = (&exchange.peer.browser, max, exchange.peer.transport.is_http()) else {
             return Room::Free(None);
         };
-        if exchange.count > 1 || pending.by_stream {
+        if exchange.count > 1 {
             return Room::Free(None);
         }
         let session = slot.session.lock();
-        if session.has_prompt() || session.has_event_stream() {
+        if session.has_prompt() || session.is_beside_stream(pending) {
             return Room::Free(None);
         }
         drop(session);
@@ -531,12 +531,12 @@ impl<T: Clone + PartialEq> Session<T> {
     ) -> Fate {
         let carrier = exchange.peer.transport;
         let is_accepted = pending.is_accepted();
-        let PendingConnect { mut reply, hold, place, by_stream } = pending;
+        let is_beside_stream = self.is_beside_stream(&pending);
+        let PendingConnect { mut reply, hold, place, .. } = pending;
         if !is_accepted {
             return Fate::Answer(Box::new(reply), place);
         }
-        let by_stream = self.is_alive() && !self.connect_only && (by_stream || self.has_event_stream());
-        if by_stream && carrier.is_http() {
+        if is_beside_stream && carrier.is_http() {
             reply.advise(Some(self.stream_advice(config)));
             return Fate::Answer(Box::new(reply), place);
         }

@@ -223,6 +223,20 @@ fn a_stream_counts_among_the_open_requests_of_its_browser() {
     assert!(stream.closed().is_none());
 }
 
+/// [FY-5] [BR-3]
+#[test]
+fn who_only_says_that_there_is_a_stream_needs_a_place_like_any_other() {
+    let world = World::with(|config| {
+        config.long_polling.max_sessions_per_browser = Some(1);
+        config.long_polling.meta_connect_deliver_only = true;
+    });
+    let ann = world.long_polling().in_browser("b").connected();
+    let bob = world.long_polling().in_browser("b").connected();
+    let held = ann.connect_beside_stream();
+    assert!(held.is_held(), "its publications travel with connect replies only");
+    assert_eq!(bob.connect_beside_stream().reply()["advice"]["multiple-clients"], true);
+}
+
 /// [FY-9] [LM-4]
 #[test]
 fn a_stream_that_is_not_read_costs_no_more_than_its_queue() {
