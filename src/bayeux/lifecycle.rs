@@ -98,8 +98,9 @@ impl<T: Clone + PartialEq> Engine<T> {
             _ if has_moved && !held => false,
             // The response of a connect that ends with its session takes everything along ([DC-1], [DC-6]).
             _ if ends_held => false,
-            // What an event stream brings must not be overtaken by what a response brings.
-            _ if session.has_event_stream() && !session.connect_only => false,
+            // What an event stream brings must not be overtaken by what a response brings. One that ends with its session
+            // may be gone before this is finished.
+            _ if session.is_alive() && session.has_event_stream() && !session.connect_only => false,
             _ if answers_handshake => config.allow_message_delivery_during_handshake,
             _ => !(session.connect_only || carrier.is_connect_only()) || answers_connect || resumed.is_some(),
         };

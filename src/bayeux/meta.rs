@@ -428,10 +428,9 @@ impl<T: Clone + PartialEq> Engine<T> {
                 Ended::Expired => State::Expired,
             };
             session.scopes = 0;
-            if session.has_event_stream()
-                && let Outlet::Events { token, .. } = std::mem::replace(&mut session.outlet, Outlet::None)
-            {
-                dirty.releases.push((token, Release::Destroy));
+            // It stays the outlet of what is queued, and goes when it has brought that.
+            if let Outlet::Events { token, .. } = &session.outlet {
+                dirty.releases.push((token.clone(), Release::Destroy));
             }
             if let Some(held) = &mut session.held {
                 held.resume = Some(Resume::Ended);

@@ -214,6 +214,22 @@ fn a_stream_ends_with_its_session_or_when_that_moves() {
     assert_eq!(socket.receive(), json!([{"channel": "/a", "data": 2}]));
 }
 
+/// [FY-6] [FY-9]
+#[test]
+fn what_waits_for_a_session_that_ends_leaves_on_its_stream() {
+    let server = Server::start(&[]);
+    let (ann, mut stream) = streaming(&server, "/a");
+    let filler = "x".repeat(10_000);
+    // More than the sockets take, and less than the session's queue.
+    for n in 0..1_500 {
+        server.publish("/a", json!([n, filler]));
+    }
+    server.disconnect(&ann.id);
+    let numbers: Vec<Value> = stream.data(1_500).into_iter().map(|data| data[0].clone()).collect();
+    assert_eq!(numbers, (0..1_500).collect::<Vec<_>>());
+    stream.end();
+}
+
 /// [FY-6]
 #[test]
 fn a_session_that_sends_no_connects_expires_under_its_stream() {
