@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::extension::Pattern;
+use super::extension::TimestampFormat;
 use super::peer::{HttpVersion, Transport};
 
 /// Times and limits of an engine.
@@ -169,7 +169,7 @@ pub struct Extensions {
     /// `timesync`: a client whose clock is nearer than this is told nothing; CometD's `accuracyTarget`.
     pub timesync_accuracy_target: Duration,
     /// `timestamp`: how the time is written.
-    pub timestamp_format: Pattern,
+    pub timestamp_format: TimestampFormat,
     /// `timestamp`: name of the time zone it is written for, as in `Europe/Paris`; `None` is that of the machine. The
     /// engine knows no zones: whoever runs it tells it the offset.
     pub timestamp_zone: Option<String>,
@@ -188,7 +188,7 @@ impl Default for Extensions {
             activity: false,
             binary: true,
             timesync_accuracy_target: Duration::from_millis(25),
-            timestamp_format: Pattern::default(),
+            timestamp_format: TimestampFormat::default(),
             timestamp_zone: None,
             activity_mode: ActivityMode::Client,
             activity_max_inactivity_period: Duration::from_secs(15 * 60),

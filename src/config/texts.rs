@@ -6,7 +6,7 @@ use super::kind::At;
 use super::sections::{SameSite, Secret};
 use crate::bayeux::Transport;
 use crate::bayeux::config::{ActivityMode, Extensions, QueueOverflow};
-use crate::bayeux::extension::Pattern;
+use crate::bayeux::extension::TimestampFormat;
 
 pub(super) const ADDRESS: &str = "address and port such as `127.0.0.1:8080` or `[::1]:8080`";
 pub(super) const OPTIONAL_ADDRESS: &str = "address and port such as `127.0.0.1:8081`, or `off`";
@@ -201,7 +201,7 @@ pub(super) fn show_extensions(extensions: &Extensions) -> Vec<String> {
     listed.map(|(name, _)| name.to_owned()).collect()
 }
 
-pub(super) fn timestamp_format(text: &str) -> Result<Pattern, String> {
+pub(super) fn timestamp_format(text: &str) -> Result<TimestampFormat, String> {
     text.parse().map_err(|problem| format!("must be a {TIMESTAMP_FORMAT}, not \"{text}\": {problem}"))
 }
 

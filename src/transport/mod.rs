@@ -1,8 +1,8 @@
 //! Bayeux connection types over HTTP and WebSocket: they move bytes between `web` and [`Node`].
 //!
 //! The central type is [`Mount`], one path where Bayeux is served. It judges the origin of a request and gives it to
-//! `long_polling`, `callback_polling`, `event_source` or `websocket`. They read messages, hand them to [`Node::receive`], and implement
-//! [`Outlet`](crate::node::Outlet), through which publications reach the client later.
+//! `long_polling`, `callback_polling`, `event_source` or `websocket`. They read messages, hand them to [`Node::receive`],
+//! and implement [`Outlet`](crate::node::Outlet), through which publications reach the client later.
 //!
 //! **Must not know**: policies, administration, settings files, and any rule of the protocol: what a message means is
 //! the engine's business.

@@ -24,7 +24,7 @@ use super::reply::Reply;
 use super::time::Time;
 
 pub use binary::{Binary, InvalidZ85, decode, encode};
-pub use timestamp::{InvalidPattern, Pattern, ZoneOffset};
+pub use timestamp::{InvalidTimestampFormat, TimestampFormat, ZoneOffset};
 pub(super) use timesync::Question;
 pub(super) use wall::WallClock;
 

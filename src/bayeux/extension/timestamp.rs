@@ -1,4 +1,4 @@
-//! [`Pattern`]: how the time is written into messages.
+//! [`TimestampFormat`]: how the time is written into messages.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// `s` second, `S` fraction of a second, `z` abbreviation of the zone, and `Z`, `X` or `x` its offset. Repeating a letter
 /// pads the number, or chooses between a short and a long name. Text stands between apostrophes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub struct TimestampFormat {
     text: String,
     pieces: Vec<Piece>,
 }
@@ -22,9 +22,9 @@ enum Piece {
     Field(char, usize),
 }
 
-/// A text that is not a [`Pattern`].
+/// A text that is not a [`TimestampFormat`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPattern {
+pub enum InvalidTimestampFormat {
     /// A letter that means nothing here, or stands there too often.
     #[error("\"{0}\" has no meaning in a pattern")]
     Field(String),
@@ -90,7 +90,7 @@ impl Default for ZoneOffset {
     }
 }
 
-impl Pattern {
+impl TimestampFormat {
     /// CometD's own pattern, which gives `Sat Nov 21 00:25:38 UTC 2026`.
     pub const COMETD: &str = "EEE MMM dd HH:mm:ss zzz yyyy";
 
@@ -116,18 +116,18 @@ impl Pattern {
     }
 }
 
-impl Default for Pattern {
+impl Default for TimestampFormat {
     fn default() -> Self {
         Self::COMETD.parse().expect("CometD's pattern is one")
     }
 }
 
-impl FromStr for Pattern {
-    type Err = InvalidPattern;
+impl FromStr for TimestampFormat {
+    type Err = InvalidTimestampFormat;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+    fn from_str(text: &str) -> Result<Self, InvalidTimestampFormat> {
         if text.is_empty() || text.len() > LENGTH_MAX {
-            return Err(InvalidPattern::Length);
+            return Err(InvalidTimestampFormat::Length);
         }
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -145,7 +145,7 @@ impl FromStr for Pattern {
 }
 
 /// Reads text between apostrophes; two in a row are one, inside and outside of quotes.
-fn quoted(text: &str) -> Result<(Piece, usize), InvalidPattern> {
+fn quoted(text: &str) -> Result<(Piece, usize), InvalidTimestampFormat> {
     let mut out = String::new();
     let mut symbols = text.char_indices().skip(1).peekable();
     while let Some((at, symbol)) = symbols.next() {
@@ -159,14 +159,14 @@ fn quoted(text: &str) -> Result<(Piece, usize), InvalidPattern> {
             return Ok((Piece::Text(out), at + 1));
         }
     }
-    Err(InvalidPattern::Quote)
+    Err(InvalidTimestampFormat::Quote)
 }
 
-fn field(text: &str, letter: char) -> Result<(Piece, usize), InvalidPattern> {
+fn field(text: &str, letter: char) -> Result<(Piece, usize), InvalidTimestampFormat> {
     let count = text.chars().take_while(|symbol| *symbol == letter).count();
     match FIELDS.iter().find(|(known, most)| *known == letter && count <= *most) {
         Some(_) => Ok((Piece::Field(letter, count), count)),
-        None => Err(InvalidPattern::Field(text[..count].to_owned())),
+        None => Err(InvalidTimestampFormat::Field(text[..count].to_owned())),
     }
 }
 
@@ -264,13 +264,13 @@ mod tests {
 
     fn format(pattern: &str, seconds: i32, abbreviation: &str) -> String {
         let offset = ZoneOffset { seconds, abbreviation: abbreviation.to_owned() };
-        pattern.parse::<Pattern>().expect(pattern).format(INSTANT, &offset)
+        pattern.parse::<TimestampFormat>().expect(pattern).format(INSTANT, &offset)
     }
 
     // [TM-2]
     #[test]
     fn the_default_is_cometds() {
-        let written = Pattern::default().format(INSTANT, &ZoneOffset::default());
+        let written = TimestampFormat::default().format(INSTANT, &ZoneOffset::default());
         assert_eq!(written, "Sat Nov 21 00:25:38 UTC 2026");
     }
 
@@ -293,20 +293,20 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused() {
         for (text, problem) in [
-            ("", InvalidPattern::Length),
-            (&"y".repeat(200), InvalidPattern::Length),
-            ("yyyyy", InvalidPattern::Field("yyyyy".to_owned())),
-            ("HH:mm Q", InvalidPattern::Field("Q".to_owned())),
-            ("iso", InvalidPattern::Field("i".to_owned())),
-            ("HH 'o", InvalidPattern::Quote),
+            ("", InvalidTimestampFormat::Length),
+            (&"y".repeat(200), InvalidTimestampFormat::Length),
+            ("yyyyy", InvalidTimestampFormat::Field("yyyyy".to_owned())),
+            ("HH:mm Q", InvalidTimestampFormat::Field("Q".to_owned())),
+            ("iso", InvalidTimestampFormat::Field("i".to_owned())),
+            ("HH 'o", InvalidTimestampFormat::Quote),
         ] {
-            assert_eq!(text.parse::<Pattern>(), Err(problem), "{text}");
+            assert_eq!(text.parse::<TimestampFormat>(), Err(problem), "{text}");
         }
     }
 
     #[test]
     fn days_are_those_of_the_calendar() {
-        let pattern: Pattern = "E yyyy-MM-dd".parse().expect("a pattern");
+        let pattern: TimestampFormat = "E yyyy-MM-dd".parse().expect("a pattern");
         for (day, expected) in [
             (0, "Thu 1970-01-01"),
             (59, "Sun 1970-03-01"),
