@@ -46,10 +46,12 @@ impl Browsers {
         }
     }
 
-    /// Whether a browser has been given a cookie.
+    /// Whether a browser has been given a cookie and this request of it returns none of those it has.
     #[must_use]
-    pub fn has_cookie(&self, browser: u32) -> bool {
-        self.cookies.values().any(|owner| *owner == browser)
+    pub fn keeps_back(&self, browser: u32, head: &MessageHead) -> bool {
+        let sent = head.header("cookie").unwrap_or_default();
+        let mut given = self.cookies.iter().filter(|(_, owner)| **owner == browser).peekable();
+        given.peek().is_some() && !given.any(|(cookie, _)| sent.split(';').any(|other| other.trim() == cookie))
     }
 
     /// Forgets a connection that has ended.
@@ -75,7 +77,9 @@ mod tests {
         assert_eq!(browsers.of_request(1, &head("Cookie", "x=y; B=1")), (1, false));
         assert_eq!(browsers.of_request(2, &head("Cookie", "B=1")), (1, true));
         assert_eq!(browsers.of_request(3, &none), (2, true));
-        assert!(browsers.has_cookie(1) && !browsers.has_cookie(2));
+        assert!(!browsers.keeps_back(2, &none), "it was given nothing");
+        assert!(!browsers.keeps_back(1, &head("Cookie", "x=y; B=1")));
+        assert!(browsers.keeps_back(1, &none) && browsers.keeps_back(1, &head("Cookie", "x=y; B=2")));
         browsers.note_answer(3, &head("Set-Cookie", "B=2"));
         assert_eq!(browsers.of_request(4, &head("Cookie", "B=2")), (2, true));
         assert_eq!(browsers.of_request(1, &none), (1, false));

@@ -336,7 +336,7 @@ impl State {
         if is_new && browser > 1 {
             self.push(Event::Directive(Directive::Browser(name.to_owned(), browser)));
         }
-        let is_missing = self.browsers.has_cookie(browser) && head.header("cookie").is_none();
+        let is_missing = self.browsers.keeps_back(browser, head);
         let headers = request.headers.get_or_insert_default();
         if is_missing && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie")) {
             headers.push(("Cookie".to_owned(), String::new()));

@@ -181,8 +181,8 @@ pub(super) static TABLE: &[Row] = &[
             set: |config, text| texts::level(text).map(|level| config.log.level = level),
             show: |config| Some(config.log.level.clone()),
         }),
-        "How much is logged. `debug` tells the life of each session, `trace` every message. The variable `RUST_LOG` means \
-         the same; `MIRANT_LOG__LEVEL` wins over it.",
+        "How much is logged. `debug` also tells why connections ended and requests were refused. The variable `RUST_LOG` \
+         means the same; `MIRANT_LOG__LEVEL` wins over it.",
     ),
     // [[mount]]
     row(
