@@ -113,7 +113,8 @@ impl Mount {
         } else if let Some(callback) = callback {
             polling::serve(&self, Box::pin(callback_polling::handle(&self, request, callback))).await
         } else if event_source::is_requested(&request) && allowed.contains(&Transport::EventSource) {
-            event_source::open(&self, request).await
+            // Boxed, as the others are, so that a held connect has no room for what opens a stream.
+            Box::pin(event_source::open(&self, request)).await
         } else {
             response::text(
                 StatusCode::BAD_REQUEST,
