@@ -127,7 +127,7 @@ impl AllowedOrigins {
     /// Decides whether a script element may be answered: browsers send no `Origin` with it.
     ///
     /// Its page is named by `Referer`. A page that suppresses that is told from the server's own by `Sec-Fetch-Site`, which
-    /// no script can change. Programs send neither.
+    /// no script can change, but which browsers send to https and localhost only. Programs send neither.
     ///
     /// # Errors
     ///
