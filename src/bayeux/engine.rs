@@ -236,7 +236,8 @@ impl<T: Clone + PartialEq> Engine<T> {
         }
         let slot = if is_handshake { None } else { self.resolve(now, exchange, message.client, dirty) };
         let is_connect = message.channel_text() == CONNECT;
-        if let (true, Some(slot)) = (is_connect, &slot) {
+        // Whatever session it names: the request is that of the session that it belongs to.
+        if let (true, Some(slot)) = (is_connect, slot.as_ref().or(exchange.opened.as_ref())) {
             self.supersede(now, slot, exchange, dirty);
         }
         let mut reply = Reply::to(&message);
@@ -285,6 +286,7 @@ impl<T: Clone + PartialEq> Engine<T> {
             if exchange.peer.transport.is_http() && matches!(exchange.session, Binding::Open) {
                 exchange.session = Binding::Nobody;
             }
+            self.open_bound(now, exchange, dirty);
             return None;
         };
         let is_stream = !exchange.peer.transport.is_http();
@@ -306,7 +308,25 @@ impl<T: Clone + PartialEq> Engine<T> {
                 if !is_stream && matches!(exchange.session, Binding::Open) {
                     exchange.session = Binding::Nobody;
                 }
+                self.open_bound(now, exchange, dirty);
                 None
+            }
+        }
+    }
+
+    /// Opens the session that a stream belongs to for an exchange whose first message is not its own: what is refused is
+    /// refused in its name. One that is written to elsewhere by now stays there.
+    fn open_bound(&self, now: Time, exchange: &mut Exchange<T>, dirty: &mut Dirty<T>) {
+        if let Binding::Session(slot) = &exchange.session
+            && exchange.opened.is_none()
+        {
+            let slot = Arc::clone(slot);
+            let belongs = {
+                let session = slot.session.lock();
+                session.is_alive() && session.streams_to(&exchange.token)
+            };
+            if belongs {
+                self.open(now, exchange, &slot, dirty);
             }
         }
     }

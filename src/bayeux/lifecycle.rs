@@ -517,7 +517,7 @@ impl<T: Clone + PartialEq> Engine<T> {
 
 impl<T: Clone + PartialEq> Session<T> {
     /// Whether the session is written to through this stream.
-    fn streams_to(&self, token: &T) -> bool {
+    pub(super) fn streams_to(&self, token: &T) -> bool {
         self.outlet.streams_through(token)
     }
 
@@ -565,7 +565,9 @@ impl<T: Clone + PartialEq> Session<T> {
         // An older connect that was answered meanwhile has started it.
         self.stop_expiry(now);
         let withheld = if carrier.is_http() { Vec::new() } else { std::mem::take(&mut exchange.replies) };
-        self.held = Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, place: browser, crowded }));
+        let advises = self.take_advice(carrier, config).is_some();
+        self.held =
+            Some(Box::new(Held { reply, carrier, deadline, resume: None, withheld, place: browser, crowded, advises }));
         let token = exchange.token.clone();
         self.outlet = if carrier.is_http() { Outlet::Once(token) } else { Outlet::Stream(token) };
         Fate::Hold
@@ -623,6 +625,10 @@ impl<T: Clone + PartialEq> Session<T> {
 
     /// Writes the advice that is due into the reply of a connect that was held ([CN-9]).
     fn advise(&mut self, held: &mut Held, config: &TransportConfig) {
+        if held.advises {
+            // As it is now: times may have changed since it came.
+            self.advised = None;
+        }
         let advice = if held.resume == Some(Resume::Ended) {
             let due = self.take_advice(held.carrier, config);
             Some(Advice { reconnect: Reconnect::None, ..due.unwrap_or(Advice::only(Reconnect::None)) })

@@ -134,6 +134,8 @@ pub(super) struct Held {
     pub(super) place: Option<BrowserPlace>,
     /// Whether the browser has too many sessions, which the reply then says.
     pub(super) crowded: bool,
+    /// Whether its reply gives advice. Who replaces it does not get that advice in its stead.
+    pub(super) advises: bool,
 }
 
 /// Why a held connect is to be answered.

@@ -655,3 +655,21 @@ fn a_new_handshake_starts_from_the_beginning() {
     assert!(connect(&ann, 1).is_held());
     assert_eq!(ann.queued(), 0);
 }
+
+/// [AK-3] [WS-9]
+#[test]
+fn a_socket_refuses_in_the_name_of_its_session() {
+    let world = World::new();
+    let ann = acknowledging(world.websocket());
+    let subscribe = json!({"channel": "/meta/subscribe", "subscription": "/b", "clientId": "nobody"});
+    assert_eq!(ann.ask(subscribe.clone())["ext"], json!({}));
+    world.publish("/a", &json!(1));
+    ann.send(json!({"channel": CONNECT, "clientId": "nobody", "advice": {"timeout": 0}}));
+    assert_eq!(came(&ann), (vec![json!(1)], Some(2), true));
+
+    // A socket that the session has left brings nothing of it.
+    let new = ann.moved_to(Transport::WebSocket);
+    new.ask(json!({"channel": CONNECT, "advice": {"timeout": 0}, "ext": {"ack": 2}}));
+    assert_eq!(ann.ask(subscribe).get("ext"), None);
+    assert_eq!(world.slot(&new).id(), new.session_id());
+}

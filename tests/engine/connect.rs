@@ -355,6 +355,39 @@ fn a_connect_that_is_due_but_not_written_is_ended_by_a_newer_one() {
     assert!(!second.is_held());
 }
 
+/// [CN-12]
+#[test]
+fn a_connect_of_nobody_in_a_request_of_the_session_ends_the_held_one_too() {
+    let world = World::new();
+    let ann = world.long_polling().connected();
+    let first = ann.hold();
+    ann.send(json!([{"channel": "/a", "clientId": ann.id()}, {"channel": CONNECT, "clientId": "nobody"}]));
+    assert_eq!(first.answer(), Answer::Status(500));
+    let second = ann.hold();
+    ann.send(json!([{"channel": CONNECT, "clientId": "nobody"}, {"channel": "/a", "clientId": ann.id()}]));
+    assert!(second.is_held(), "the first message decides whose request it is [EN-12]");
+}
+
+/// [CN-9]
+#[test]
+fn who_replaces_a_held_connect_does_not_get_its_advice() {
+    for transport in [Transport::LongPolling, Transport::WebSocket] {
+        let world = World::new();
+        let ann = world.client(transport).connected();
+        ann.send(json!({"channel": CONNECT, "advice": {"timeout": 5_000}}));
+        let second = ann.hold();
+        world.advance(30_000);
+        assert_eq!(second.reply().get("advice"), None, "{transport:?}");
+    }
+    // Nor does one that is answered meanwhile take it away.
+    let world = World::new();
+    let ann = world.websocket().connected();
+    let held = ann.send(json!({"channel": CONNECT, "id": "held", "advice": {"timeout": 5_000}}));
+    assert_eq!(ann.connect_at_once()["advice"], retry(0, 30_000));
+    world.advance(5_000);
+    assert_eq!(held.reply()["advice"], retry(0, 30_000));
+}
+
 /// [CN-13]
 #[test]
 fn a_held_connect_superseded_from_another_transport_succeeds() {
