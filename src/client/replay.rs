@@ -448,6 +448,13 @@ impl<'a, S: Subject> Run<'a, S> {
         if self.shows_cookies && got.iter().any(is_cookie) && !expected.iter().any(is_cookie) {
             return Err("a cookie was given".to_owned());
         }
+        // Whoever reads it acts on it, so that one that is not written down is one too many.
+        let names_protocol = |headers: &[(String, String)]| {
+            headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"))
+        };
+        if names_protocol(got) && !names_protocol(expected) {
+            return Err("a subprotocol was named".to_owned());
+        }
         for (name, expected) in self.conversation.answer_headers(answer) {
             let got = got.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
             if got.is_some_and(|got| is_like(expected, got)) {
