@@ -348,14 +348,15 @@ impl State {
         if is_new && browser > 1 {
             self.push(Event::Directive(Directive::Browser(name.to_owned(), browser)));
         }
-        let is_missing = self.browsers.keeps_back(browser, head);
+        let shown = |cookies: &&str| self.options.cookies && self.browsers.are_foreign(cookies);
+        let foreign = head.header("cookie").filter(shown).map(str::to_owned);
+        let kept_back = self.browsers.keeps_back(browser, head).then(String::new);
         let headers = request.headers.get_or_insert_default();
-        if is_missing && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie")) {
-            headers.push(("Cookie".to_owned(), String::new()));
+        if let Some(cookies) = foreign.or(kept_back)
+            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie"))
+        {
+            headers.push(("Cookie".to_owned(), cookies));
         }
-        let foreign =
-            head.header("cookie").filter(|cookies| self.options.cookies && self.browsers.are_foreign(cookies));
-        headers.extend(foreign.map(|cookies| ("Cookie".to_owned(), cookies.to_owned())));
     }
 
     /// Returns header lines unless they are the standard ones of their kind, which the head says.
