@@ -1,7 +1,8 @@
-//! Plays a script of `fixtures/scripts` against a Bayeux server: `play_script FILE HOST:PORT`.
+//! Plays a script of `fixtures/scripts` against a Bayeux server: `play_script FILE HOST:PORT [NAME]`.
 //!
 //! Prints what was sent and what came back, with the milliseconds since the beginning. The server must have its mount at
-//! `/cometd`; a script that uses control endpoints needs a server that has them (`docs/differential.md`).
+//! `/cometd`; a script that uses control endpoints needs a server that has them (`docs/differential.md`). NAME takes the
+//! place of `@` in the names of channels. `play_script FILE` prints the command line of the server that a script wants.
 
 #[path = "../tests/differential/connection.rs"]
 #[allow(dead_code)] // Shared with the differential test, which uses more of it.
@@ -30,15 +31,19 @@ use std::net::ToSocketAddrs as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(file), Some(server)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: play_script FILE HOST:PORT".into());
+    let Some(file) = arguments.next() else {
+        return Err("usage: play_script FILE [HOST:PORT [NAME]]".into());
     };
     let script = script::Script::parse(&file, &fs::read_to_string(&file)?)?;
+    let Some(server) = arguments.next() else {
+        println!("{}", script.server.0.join(" "));
+        return Ok(());
+    };
     println!("# the script wants a server with {}", script.server.0.join(" "));
     let address = server.trim_start_matches("http://").trim_end_matches("/cometd").trim_end_matches('/');
     let address = address.to_socket_addrs()?.next().ok_or("no address")?;
     // Channels of an earlier play on the same server may still be there.
-    let token = format!("p{}", std::process::id());
+    let token = arguments.next().unwrap_or_else(|| format!("p{}", std::process::id()));
     for line in player::play(&script, address, &token)?.log {
         println!("{line}");
     }

@@ -6,6 +6,8 @@
 
 #[path = "tidy/notes.rs"]
 mod notes;
+#[path = "tidy/recordings.rs"]
+mod recordings;
 #[path = "tidy/source.rs"]
 mod source;
 

@@ -4,11 +4,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mirant::bayeux::{
-    Authorization, Authorizer, ChannelKind, ChannelName, ChannelOptions, Message, Operation, SessionId, SessionView,
-    is_protocol_channel,
+    Authorization, Authorizer, ChannelKind, ChannelListener, ChannelName, ChannelOptions, Context, Flow, Message,
+    Operation, SessionId, SessionView, is_protocol_channel,
 };
 use mirant::config::Config;
-use mirant::node::{LocalSession, Node, ReceiveError};
+use mirant::node::{LocalSession, Node, OutletRef, ReceiveError};
 use mirant::web::body::BodyLimits;
 use mirant::web::origin::{AllowedOrigins, OriginError};
 use mirant::web::{Method, Request, Response, Router, StatusCode, header, response};
@@ -115,6 +115,7 @@ impl Control {
             }
             "/session" => change_session(node, &request),
             "/authorizer" => authorize(node, &request),
+            "/veto" => veto(node, &request),
             "/lazy" => {
                 let timeout = millis(&request, "timeout")?;
                 change_channel(node, &request, |options| match timeout {
@@ -196,6 +197,15 @@ fn authorize(node: &Node, request: &Request) -> Outcome {
     };
     let authorizer: Arc<dyn Authorizer> = Arc::new(Opinion(authorization));
     node.engine().add_authorizer(&channel, &authorizer);
+    Ok(true)
+}
+
+/// Lets no message to the channel pass from now on.
+fn veto(node: &Node, request: &Request) -> Outcome {
+    let Some(channel) = channel(request)? else { return Ok(false) };
+    let veto = |_: &mut Context<'_, OutletRef>, _: &ChannelName, _: &Message<'_>| Flow::Drop;
+    let listener: Arc<dyn ChannelListener<OutletRef>> = Arc::new(veto);
+    node.engine().add_channel_listener(&channel, &listener);
     Ok(true)
 }
 

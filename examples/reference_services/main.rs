@@ -23,8 +23,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use mirant::bayeux::{Message, Operation, Peer, SessionView};
+use mirant::client::program;
 use mirant::config::Config;
-use mirant::node::Policy;
+use mirant::node::{Decision, Policy};
 use mirant::policy::{DefaultSecurityPolicy, Open};
 use mirant::server::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,19 +66,35 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Denies what a message asks to be denied, and what another policy denies.
+struct Denying<P>(P);
+
+impl<P: Policy> Policy for Denying<P> {
+    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
+    }
+
+    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
+    }
+}
+
 async fn serve(arguments: &Arguments, config: Config) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(&arguments.log)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let policy: Arc<dyn Policy> = match arguments.policy {
-        Access::Open => Arc::new(Open),
-        Access::Default => Arc::new(DefaultSecurityPolicy),
+        Access::Open => Arc::new(Denying(Open)),
+        Access::Default => Arc::new(Denying(DefaultSecurityPolicy)),
     };
     let control = Arc::new(Control::new(&config)?);
     let routes = Arc::clone(&control);
     let server = Builder::new(config)
         .policy(policy)
-        .node_setup(services::add)
+        .node_setup(|node| {
+            services::add(node);
+            program::add(node.engine());
+        })
         .routes_with(move |node| routes.routes(node))
         .without_page()
         .start()

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 type Service = fn(&mut Context<'_, OutletRef>, &Message<'_>) -> Result<(), ServiceError>;
 
 /// The services by the last segment of their channels.
-const SERVICES: [(&str, Service); 5] =
-    [("echo", echo), ("call", call), ("burst", burst), ("kick", kick), ("fail", fail)];
+const SERVICES: [(&str, Service); 6] =
+    [("echo", echo), ("call", call), ("refuse", refuse), ("burst", burst), ("kick", kick), ("fail", fail)];
 
 /// Adds all services to a node.
 pub(crate) fn add(node: &Arc<Node>) {
@@ -66,6 +66,14 @@ fn call(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(
             reply(context, Message { id, data, extra, ..Message::to("/service/call") });
         }
     }
+    Ok(())
+}
+
+/// Answers a remote call as one that fails, with its own `data`.
+fn refuse(context: &mut Context<'_, OutletRef>, message: &Message<'_>) -> Result<(), ServiceError> {
+    let extra = vec![("successful".into(), "false".into())];
+    let (id, data) = (message.id.clone(), unless_null(message.data.clone()));
+    reply(context, Message { id, data, extra, ..Message::to("/service/refuse") });
     Ok(())
 }
 

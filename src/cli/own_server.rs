@@ -5,23 +5,25 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::runtime::{self, Runtime};
 
-use crate::bayeux::SessionId;
+use crate::bayeux::{Message, Operation, Peer, SessionId, SessionView};
 use crate::client::controls::{self, Left};
 use crate::client::player::Stage;
+use crate::client::program;
 use crate::client::services::{self, channel};
 use crate::client::transcript::{Directive, Head};
 use crate::client::upstream::ServerUrl;
 use crate::config::Config;
-use crate::node::{Node, OutletRef};
+use crate::node::{Decision, Node, OutletRef, Policy};
+use crate::policy::{DefaultSecurityPolicy, Open};
 use crate::server::{Builder, Server};
 
 /// What this server offers of what conversations may need.
 pub(super) const OFFERS: &[&str] =
-    &["ack", "timesync", "timestamp", "binary", "callback-polling", "empty-batch", "control"];
+    &["ack", "timesync", "timestamp", "binary", "activity", "callback-polling", "empty-batch", "control", "server"];
 
 /// Those of them that are extensions of the protocol. Each is on for the conversations that need it only: most servers
 /// offer none, or answer otherwise where one is on.
-const EXTENSIONS: [&str; 4] = ["ack", "timesync", "timestamp", "binary"];
+const EXTENSIONS: [&str; 5] = ["ack", "timesync", "timestamp", "binary", "activity"];
 
 /// A running server. Dropping it ends it without notice.
 pub(super) struct OwnServer {
@@ -44,7 +46,7 @@ impl OwnServer {
 
     fn config(&self) -> Result<Config, String> {
         let mut sets = vec!["server.listen=127.0.0.1:0".to_owned(), "admin.listen=off".to_owned()];
-        for (option, value) in &self.head.settings {
+        for (option, value) in self.head.settings.iter().filter(|(option, _)| *option != "policy") {
             let section = if option == "allowed_origins" { "server" } else { "bayeux" };
             sets.push(format!("{section}.{option}={value}"));
         }
@@ -112,7 +114,10 @@ impl Stage for OwnServer {
         let runtime = runtime.map_err(|error| error.to_string())?;
         let wanted = self.head.services.clone();
         services::check(&wanted)?;
-        let builder = Builder::new(config).node_setup(move |node| {
+        let is_open = self.head.settings.get("policy").is_some_and(|policy| policy == "open");
+        let policy: Arc<dyn Policy> =
+            if is_open { Arc::new(Denying(Open)) } else { Arc::new(Denying(DefaultSecurityPolicy)) };
+        let builder = Builder::new(config).policy(policy).node_setup(move |node| {
             // They have been checked.
             let _ = services::add::<OutletRef>(node.engine(), &wanted);
         });
@@ -135,4 +140,17 @@ fn session(id: &str) -> Result<SessionId, String> {
 
 fn raw(json: &str) -> Result<Box<RawValue>, String> {
     RawValue::from_string(json.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Denies what a message asks to be denied, and what another policy denies.
+struct Denying<P>(P);
+
+impl<P: Policy> Policy for Denying<P> {
+    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
+    }
+
+    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
+    }
 }

@@ -55,6 +55,10 @@ pub(super) struct RecordArgs {
     /// Writes requests to the reference server's control endpoints as what they do, like `! publish`
     #[arg(long)]
     control: bool,
+    /// Writes cookies down: those that the server gives without their values, those that clients bring from elsewhere as
+    /// they are
+    #[arg(long)]
+    cookies: bool,
     /// Names the upstream in Host instead of what the client wrote, for servers that serve by name
     #[arg(long)]
     rewrite_host: bool,
@@ -126,6 +130,7 @@ fn start(arguments: RecordArgs, head: Head) -> Result<Relay, String> {
         redact: arguments.redact,
         mount,
         control: arguments.control,
+        cookies: arguments.cookies,
         file_max: arguments.max_file,
     });
     let recorder = recorder.map_err(|error| match error {

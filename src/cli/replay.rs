@@ -16,6 +16,7 @@ use super::own_server::{OFFERS, OwnServer};
 use super::{WRONG_SETTINGS, complain, print};
 use crate::client::clocks::rebased;
 use crate::client::deviation::{ANOTHER_TIME, DEVIATIONS, Deviation, rewritten};
+use crate::client::differences::Differences;
 use crate::client::files::text_files;
 use crate::client::player::{Player, Stage, impossible};
 use crate::client::remote::{Operator, Remote};
@@ -56,6 +57,9 @@ pub(super) struct ReplayArgs {
     /// File with the names of the deviations that are allowed, each as `name: reason`; all that are known if not given
     #[arg(long, value_name = "FILE")]
     deviations: Option<PathBuf>,
+    /// File with single lines in which recordings may differ, in the form of fixtures/differences.txt
+    #[arg(long, value_name = "FILE")]
+    differences: Option<PathBuf>,
     /// How many files are played at once; 1 with --url, where they would meet one another
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
@@ -73,10 +77,11 @@ enum Outcome {
 /// Plays all files. Exit status 1 if any differs, or none was played.
 pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
     let prepared = deviations(arguments.deviations.as_deref()).and_then(|deviations| {
+        let differences = differences(arguments.differences.as_deref())?;
         let files = files(&arguments.paths)?;
-        Ok((deviations, files))
+        Ok((deviations, differences, files))
     });
-    let (deviations, files) = match prepared {
+    let (deviations, differences, files) = match prepared {
         Ok(prepared) => prepared,
         Err(problem) => {
             complain(&problem);
@@ -84,7 +89,7 @@ pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
         }
     };
     let jobs = arguments.jobs.unwrap_or(if arguments.url.is_some() { 1 } else { JOBS }).clamp(1, 64);
-    let playing = Playing { arguments, deviations };
+    let playing = Playing { arguments, deviations, differences };
     let tally = Mutex::new(Tally::default());
     let next = AtomicUsize::new(0);
     let started = Instant::now();
@@ -108,11 +113,19 @@ pub(super) fn run(arguments: ReplayArgs) -> ExitCode {
 struct Playing {
     arguments: ReplayArgs,
     deviations: Vec<Deviation>,
+    differences: Differences,
 }
 
 impl Playing {
+    /// Reads a file as the server is expected to have it.
+    fn read(&self, path: &Path) -> Result<Conversation, String> {
+        let text = read(path)?;
+        let ours = self.differences.applied(&path.to_string_lossy(), &text)?;
+        Conversation::parse(ours.as_ref().unwrap_or(&text))
+    }
+
     fn play(&self, path: &Path) -> Outcome {
-        let conversation = match read(path) {
+        let conversation = match self.read(path) {
             Ok(conversation) => conversation,
             Err(problem) => return Outcome::Different(Failure::about(None, problem)),
         };
@@ -230,12 +243,18 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     if files.is_empty() { Err("there are no files in the folders named".to_owned()) } else { Ok(files) }
 }
 
-fn read(path: &Path) -> Result<Conversation, String> {
+fn read(path: &Path) -> Result<String, String> {
     let length = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if length > FILE_MAX {
         return Err(format!("it has more than {FILE_MAX} bytes"));
     }
-    fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| Conversation::parse(&text))
+    fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// Reads the list of lines that may differ.
+fn differences(file: Option<&Path>) -> Result<Differences, String> {
+    let Some(file) = file else { return Ok(Differences::default()) };
+    read(file).and_then(|text| Differences::parse(&text)).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Reads the names of the deviations that are allowed.

@@ -54,6 +54,12 @@ impl Browsers {
         given.peek().is_some() && !given.any(|(cookie, _)| sent.split(';').any(|other| other.trim() == cookie))
     }
 
+    /// Whether none of the cookies of a request was given in this recording.
+    #[must_use]
+    pub fn are_foreign(&self, cookies: &str) -> bool {
+        cookies.split(';').all(|cookie| !self.cookies.contains_key(cookie.trim()))
+    }
+
     /// Forgets a connection that has ended.
     pub fn forget(&mut self, connection: u64) {
         self.connections.remove(&connection);

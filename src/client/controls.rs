@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::normalise::parameters;
 use super::services::channel;
 use crate::bayeux::{
-    Authorization, Authorizer, ChannelName, ChannelOptions, Engine, Message, Operation, SessionId, SessionView,
+    Authorization, Authorizer, ChannelListener, ChannelName, ChannelOptions, Context, Engine, Flow, Message, Operation,
+    SessionId, SessionView,
 };
 
 /// Endpoints that are known; `/publish` and `/disconnect` have lines of their own.
-const KNOWN: [&str; 6] = ["/deliver", "/session", "/lazy", "/persistent", "/broadcastToPublisher", "/authorizer"];
+const KNOWN: [&str; 7] =
+    ["/deliver", "/session", "/lazy", "/persistent", "/broadcastToPublisher", "/authorizer", "/veto"];
 
 /// What is left for whoever has the engine: what goes out needs the time, and somebody who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,10 @@ where
         "/deliver" => Ok(Left::Delivery(parameters.session()?, parameters.channel()?)),
         "/session" => {
             let (timeout, interval) = (parameters.millis("timeout")?, parameters.millis("interval")?);
-            let is_there = engine.set_session_times(parameters.session()?, timeout, interval);
+            let is_there = engine.change_session_times(parameters.session()?, |times| {
+                times.timeout = timeout.unwrap_or(times.timeout);
+                times.interval = interval.unwrap_or(times.interval);
+            });
             is_there.then_some(Left::Nothing).ok_or_else(|| format!("{target}: the session is gone"))
         }
         "/lazy" => {
@@ -55,7 +60,7 @@ where
             set(&|options| {
                 options.lazy = true;
                 options.persistent = true;
-                options.lazy_timeout = timeout.or(options.lazy_timeout);
+                options.lazy_timeout = timeout.flatten().or(options.lazy_timeout);
             })
         }
         "/persistent" => set(&|options| options.persistent = is_so),
@@ -73,6 +78,11 @@ where
                 }
             };
             engine.add_authorizer(&parameters.channel()?, &(Arc::new(opinion) as _));
+            Ok(Left::Nothing)
+        }
+        "/veto" => {
+            let listener: Arc<dyn ChannelListener<T>> = Arc::new(veto);
+            engine.add_channel_listener(&parameters.channel()?, &listener);
             Ok(Left::Nothing)
         }
         _ => Err(format!("there is no control endpoint {path}")),
@@ -103,11 +113,17 @@ impl Parameters<'_> {
         SessionId::parse(id).ok_or_else(|| format!("`{id}` is no id of a session"))
     }
 
-    fn millis(&self, name: &str) -> Result<Option<Duration>, String> {
+    /// A time: not given, or less than nothing, which is that of the transport, or so long.
+    fn millis(&self, name: &str) -> Result<Option<Option<Duration>>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let millis = text.parse().map_err(|_| format!("{}: `{text}` is no number of milliseconds", self.target))?;
-        Ok(Some(Duration::from_millis(millis)))
+        let millis = text.parse::<i64>().map_err(|_| format!("{}: `{text}` is no number of milliseconds", self.target));
+        Ok(Some(u64::try_from(millis?).ok().map(Duration::from_millis)))
     }
+}
+
+/// Lets no message pass.
+fn veto<T>(_: &mut Context<'_, T>, _: &ChannelName, _: &Message<'_>) -> Flow {
+    Flow::Drop
 }
 
 /// An authorizer that always says the same.

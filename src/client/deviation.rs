@@ -207,12 +207,18 @@ fn empty_batch_on_websocket(conversation: &Conversation) -> Option<Conversation>
     Some(ours)
 }
 
-/// After a disconnect the held connect is answered before or after the disconnect itself.
+/// A held connect that ends with its session is answered before or after what ended it.
 fn disconnect_order(first: &Pattern, second: &Pattern) -> bool {
-    let is_reply = |message: &Pattern, channel: &str| {
-        message.member("id").is_some() && message.member("channel").is_some_and(|name| name.is_text(channel))
+    let is_reply = |message: &Pattern| message.member("id").is_some() && message.member("data").is_none();
+    let is_to = |message: &Pattern, channel: &str| message.member("channel").is_some_and(|name| name.is_text(channel));
+    let is_last = |message: &Pattern| {
+        let reconnect = message.member("advice").and_then(|advice| advice.member("reconnect"));
+        is_to(message, "/meta/connect") && reconnect.is_some_and(|reconnect| reconnect.is_text("none"))
     };
-    let pair = |one, other| is_reply(one, "/meta/disconnect") && is_reply(other, "/meta/connect");
+    let pair = |one, other| {
+        let disconnects = is_to(one, "/meta/disconnect") && is_to(other, "/meta/connect");
+        is_reply(one) && is_reply(other) && (disconnects || is_last(other))
+    };
     pair(first, second) || pair(second, first)
 }
 

@@ -12,6 +12,9 @@ use super::transcript::{Answer, Body, Directive, Frame, Head, Headers, Request};
 /// Service channels whose handler answers while the publish is processed.
 const ANSWERING_SERVICES: [&str; 6] = ["echo", "tick", "forget", "call", "burst", "fail"];
 
+/// Further services of the reference server, which recordings have as services only if nothing is inferred.
+const ACTING_SERVICES: [&str; 2] = ["kick", "refuse"];
+
 /// Shortest text that may be the id of a session.
 const ID_MIN: usize = 16;
 
@@ -48,6 +51,8 @@ pub struct RawRequest<'a> {
 pub struct Normaliser {
     /// What the lines at the top will say; [`head`](Self::head) adds the rest.
     pub known: Head,
+    /// Whether everything that operators and services did is in the conversation, so that nothing need be inferred.
+    pub is_complete: bool,
     /// What is taken out of messages.
     redaction: Redaction,
     /// Names of the sessions by `clientId`.
@@ -226,7 +231,10 @@ impl Normaliser {
             }
             let data = message.member("data").map(canonical).unwrap_or_default();
             let service = channel.strip_prefix("/service/");
-            if let Some(service) = service.filter(|service| ANSWERING_SERVICES.contains(service)) {
+            let acts = |service: &&str| {
+                ANSWERING_SERVICES.contains(service) || (self.is_complete && ACTING_SERVICES.contains(service))
+            };
+            if let Some(service) = service.filter(acts) {
                 self.known.services.insert(service.to_owned());
             }
             if service == Some("burst") {
@@ -261,8 +269,8 @@ impl Normaliser {
                 }
             }
             let is_goodbye = channel == "/meta/disconnect" && message.member("id").is_none();
-            if is_goodbye && self.disconnected.contains(&talk.session) {
-                // What the operator asked for.
+            if self.is_complete || is_goodbye && self.disconnected.contains(&talk.session) {
+                // What the operator asked for, or a service did.
             } else if is_goodbye {
                 causes.extend(self.sessions.get(&talk.session).cloned().map(Directive::Disconnect));
             } else if let (Some(data), None) = (message.member("data"), message.member("successful")) {
@@ -315,9 +323,18 @@ impl Normaliser {
 
     /// Puts `…` in place of the time that the server adds to its messages.
     fn put_times(&mut self, batch: &mut Pattern) {
+        // A client may have written it into what it published; replies say whether the server does.
+        let is_telling = |message: &Pattern| {
+            message.member("successful").and(message.member("channel")).and(message.member("timestamp")).is_some()
+        };
+        if batch.messages().iter().any(is_telling) {
+            self.needs.insert("timestamp".to_owned());
+        }
+        if !self.needs.contains("timestamp") {
+            return;
+        }
         for time in batch.messages_mut().iter_mut().filter_map(|message| message.member_mut("timestamp")) {
             *time = Pattern::Any;
-            self.needs.insert("timestamp".to_owned());
         }
     }
 
@@ -409,7 +426,7 @@ fn call(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start().strip_prefix("/**/").unwrap_or(text).trim().trim_end_matches(';');
     let (name, rest) = text.split_once('(')?;
     let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.$[]".contains(&byte));
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.$[]-".contains(&byte));
     is_name.then_some(())?;
     Some((name, rest.strip_suffix(')')?))
 }

@@ -24,8 +24,17 @@ use super::transcript::{Answer, Body, Directive, Event, Exchange, Frame, Head, H
 pub const MOUNT: &str = "/cometd";
 
 /// Control endpoints of the reference server; the first two have lines of their own.
-const CONTROL: [&str; 8] =
-    ["/publish", "/disconnect", "/deliver", "/session", "/lazy", "/persistent", "/broadcastToPublisher", "/authorizer"];
+const CONTROL: [&str; 9] = [
+    "/publish",
+    "/disconnect",
+    "/deliver",
+    "/session",
+    "/lazy",
+    "/persistent",
+    "/broadcastToPublisher",
+    "/authorizer",
+    "/veto",
+];
 
 /// What is to be recorded, and where to.
 #[derive(Clone, Debug)]
@@ -46,6 +55,8 @@ pub struct Options {
     pub mount: Option<String>,
     /// Whether requests to control endpoints are written as what they do.
     pub control: bool,
+    /// Whether cookies are written: those that the server gives without their values, those that clients bring as they are.
+    pub cookies: bool,
     /// Most bytes of the file.
     pub file_max: u64,
 }
@@ -123,7 +134,8 @@ impl Recorder {
         let sink = Sink::create(&options.out, options.overwrite, options.file_max)?;
         let head = Head { origin: origin(&options), ..options.head.clone() };
         let standard = head.headers.clone();
-        let normaliser = Normaliser::new(head, Redaction::of_secrets(&options.redact));
+        let mut normaliser = Normaliser::new(head, Redaction::of_secrets(&options.redact));
+        normaliser.is_complete = options.control;
         let mut state = State {
             normaliser,
             sink,
@@ -336,10 +348,14 @@ impl State {
         if is_new && browser > 1 {
             self.push(Event::Directive(Directive::Browser(name.to_owned(), browser)));
         }
-        let is_missing = self.browsers.keeps_back(browser, head);
+        let shown = |cookies: &&str| self.options.cookies && self.browsers.are_foreign(cookies);
+        let foreign = head.header("cookie").filter(shown).map(str::to_owned);
+        let kept_back = self.browsers.keeps_back(browser, head).then(String::new);
         let headers = request.headers.get_or_insert_default();
-        if is_missing && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie")) {
-            headers.push(("Cookie".to_owned(), String::new()));
+        if let Some(cookies) = foreign.or(kept_back)
+            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cookie"))
+        {
+            headers.push(("Cookie".to_owned(), cookies));
         }
     }
 
@@ -445,6 +461,11 @@ impl State {
         let connection = self.connections.entry(id).or_default();
         connection.is_socket |= status == 101;
         let (causes, mut answer) = self.normaliser.answer(&mut connection.talk, status, &head.headers, &text);
+        if self.options.cookies {
+            let given = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+            let lines = given.map(|(name, cookie)| (name.clone(), without_value(cookie)));
+            answer.headers.get_or_insert_default().extend(lines);
+        }
         answer.headers = self.factored(&status.to_string(), answer.headers);
         Ok((causes, answer))
     }
@@ -511,6 +532,13 @@ impl State {
         self.ended.get_or_insert_with(|| "it is finished".to_owned());
         Summary { lines, connections, left_out, ended }
     }
+}
+
+/// Puts `…` in place of the value of a cookie.
+fn without_value(cookie: &str) -> String {
+    let (pair, attributes) = cookie.split_once(';').map_or((cookie, ""), |(pair, rest)| (pair, rest));
+    let name = pair.split('=').next().unwrap_or_default();
+    if attributes.is_empty() { format!("{name}=…") } else { format!("{name}=…;{attributes}") }
 }
 
 impl std::fmt::Display for Summary {

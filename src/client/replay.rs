@@ -127,6 +127,8 @@ struct Run<'a, S> {
     abandoned: BTreeSet<&'a Exchange>,
     /// Connections that the server may end: the client said goodbye or asked for it, or a request was refused.
     leaving: BTreeSet<&'a str>,
+    /// Whether the conversation says which cookies were given, so that further ones are too many.
+    shows_cookies: bool,
     deviations: &'a [Deviation],
     used: BTreeSet<&'static str>,
 }
@@ -147,6 +149,10 @@ impl<'a, S: Subject> Run<'a, S> {
             holds: holds(conversation),
             abandoned: abandoned(conversation),
             leaving: BTreeSet::new(),
+            shows_cookies: conversation.lines.iter().any(|line| match &line.event {
+                Event::Answer(_, answer) => conversation.answer_headers(answer).iter().any(is_cookie),
+                _ => false,
+            }),
             deviations,
             used: BTreeSet::new(),
         };
@@ -171,7 +177,10 @@ impl<'a, S: Subject> Run<'a, S> {
                 let stream = self.streams.entry(connection).or_default();
                 let mut expect = |what| stream.push_back(Expected { line, what });
                 match frame {
-                    Frame::Batch(batch) if self.conversation.head.compares_frames => expect(What::Batch(batch)),
+                    // An empty one has no messages that could be expected.
+                    Frame::Batch(batch) if self.conversation.head.compares_frames || batch.messages().is_empty() => {
+                        expect(What::Batch(batch));
+                    }
                     Frame::Batch(batch) => batch.messages().iter().for_each(|message| expect(What::Message(message))),
                     Frame::Text(text) => expect(What::Text(text)),
                     Frame::Close(code, _) if closes => expect(What::Close(*code)),
@@ -233,8 +242,10 @@ impl<'a, S: Subject> Run<'a, S> {
             }
             _ => (None, None),
         };
+        // What an operator changes, changes what comes after it, on every connection.
+        let is_change = matches!(&line.event, Event::Directive(Directive::Control(..)));
         let unanswered = self.conversation.lines[..index].iter().enumerate().find_map(|(place, earlier)| {
-            let is_end_of_hold = self.holds.iter().any(|hold| hold.answered == place);
+            let is_end_of_hold = is_change || self.holds.iter().any(|hold| hold.answered == place);
             let what = match &earlier.event {
                 Event::Answer(exchange, _) if is_end_of_hold || Some(&exchange.connection) == connection => {
                     self.answers.contains_key(exchange).then(|| format!("the answer to {exchange}"))
@@ -433,6 +444,17 @@ impl<'a, S: Subject> Run<'a, S> {
     }
 
     fn compare_headers(&mut self, answer: &Answer, got: &Headers) -> Result<(), String> {
+        let expected = self.conversation.answer_headers(answer);
+        if self.shows_cookies && got.iter().any(is_cookie) && !expected.iter().any(is_cookie) {
+            return Err("a cookie was given".to_owned());
+        }
+        // Whoever reads it acts on it, so that one that is not written down is one too many.
+        let names_protocol = |headers: &[(String, String)]| {
+            headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"))
+        };
+        if names_protocol(got) && !names_protocol(expected) {
+            return Err("a subprotocol was named".to_owned());
+        }
         for (name, expected) in self.conversation.answer_headers(answer) {
             let got = got.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
             if got.is_some_and(|got| is_like(expected, got)) {
@@ -624,6 +646,10 @@ fn compare_message(
 /// Whether whatever answers a message on this channel is written as soon as it is handled.
 fn is_prompt(channel: &Pattern) -> bool {
     !channel.is_text("/meta/connect")
+}
+
+fn is_cookie((name, _): &(String, String)) -> bool {
+    name.eq_ignore_ascii_case("set-cookie")
 }
 
 /// Whether a header line's value is as written, where `…` stands for any text.

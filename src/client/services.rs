@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bayeux::{ChannelListener, ChannelName, Context, Engine, Flow, Message};
 
 /// All of them.
-const SERVICES: [&str; 6] = ["echo", "tick", "call", "burst", "fail", "lazy"];
+const SERVICES: [&str; 9] = ["echo", "tick", "call", "refuse", "burst", "kick", "fail", "lazy", "program"];
 
 /// Longest burst.
 const BURST_MAX: u64 = 100_000;
@@ -42,6 +42,8 @@ where
             "echo" => Arc::new(echo),
             "tick" => Arc::new(tick),
             "call" => Arc::new(call),
+            "refuse" => Arc::new(refuse),
+            "kick" => Arc::new(kick),
             "burst" => Arc::new(burst),
             "lazy" => {
                 engine.set_channel_options(&channel("/lazy")?, |options| {
@@ -49,6 +51,10 @@ where
                     options.lazy_timeout = Some(LAZY_TIMEOUT);
                     options.persistent = true;
                 });
+                continue;
+            }
+            "program" => {
+                super::program::add(engine);
                 continue;
             }
             // A handler that fails is the same to the client as none.
@@ -74,7 +80,9 @@ where
     T: Clone + PartialEq,
 {
     if let Some(sender) = context.sender().map(|sender| sender.id) {
-        context.deliver(sender, Message { data: message.data.clone(), ..Message::to(name.as_str()) });
+        // As there: what is null is not written.
+        let data = message.data.clone().filter(|data| data != "null");
+        context.deliver(sender, Message { data, ..Message::to(name.as_str()) });
     }
     Flow::Continue
 }
@@ -96,11 +104,39 @@ fn call<T>(context: &mut Context<'_, T>, _: &ChannelName, message: &Message<'_>)
 where
     T: Clone + PartialEq,
 {
+    answer(context, message, "true")
+}
+
+/// `/service/refuse`: answered as a remote call that fails, with the same data.
+fn refuse<T>(context: &mut Context<'_, T>, _: &ChannelName, message: &Message<'_>) -> Flow
+where
+    T: Clone + PartialEq,
+{
+    answer(context, message, "false")
+}
+
+fn answer<T>(context: &mut Context<'_, T>, message: &Message<'_>, successful: &'static str) -> Flow
+where
+    T: Clone + PartialEq,
+{
     if let Some(sender) = context.sender().map(|sender| sender.id) {
         let mut answer = message.clone();
         answer.ext = None;
-        answer.extra = vec![("successful".into(), "true".into())];
+        // As there: what is null is not written.
+        answer.data = answer.data.filter(|data| data != "null");
+        answer.extra = vec![("successful".into(), successful.into())];
         context.deliver(sender, answer);
+    }
+    Flow::Continue
+}
+
+/// `/service/kick`: ends the sender's session.
+fn kick<T>(context: &mut Context<'_, T>, _: &ChannelName, _: &Message<'_>) -> Flow
+where
+    T: Clone + PartialEq,
+{
+    if let Some(sender) = context.sender().map(|sender| sender.id) {
+        context.disconnect(sender);
     }
     Flow::Continue
 }

@@ -296,7 +296,9 @@ impl Player<'_> {
     ) -> Result<(), String> {
         let mut body = self.payload(body);
         let headers = self.filled_headers(name, headers);
-        let target = self.filled(target, Quotes::Without);
+        // A session called `b` has no part in `$body`.
+        let parts: Vec<String> = target.split("$body").map(|part| self.filled(part, Quotes::Without)).collect();
+        let target = parts.join("$body");
         let mut state = self.state();
         if state.connection(name).in_flight.is_some() {
             return Err(format!("{name} still waits for an answer: name another connection"));

@@ -197,7 +197,7 @@ impl Reader {
             "activity" => self.head.activity = Some(value.to_owned()),
             "alone" => self.is_alone = true,
             "frames" if value == "compared" => self.compares_frames = true,
-            "cases" | "rules" => {}
+            "cases" | "rules" | "needs" | "services" | "cookies" => {}
             "differs" => {
                 let (name, reason) = value.split_once(' ').ok_or("`# differs: NAME reason`")?;
                 self.differs.push((name.to_owned(), reason.to_owned()));
@@ -346,7 +346,7 @@ fn control(text: &str) -> Result<Step, String> {
         }
         "disconnect" => (format!("/disconnect?clientId={object}"), ""),
         "session" => (format!("/session?clientId={object}{}", options()), ""),
-        "lazy" | "persistent" | "broadcastToPublisher" | "authorizer" => {
+        "lazy" | "persistent" | "broadcastToPublisher" | "authorizer" | "veto" => {
             (format!("/{verb}?channel={}{}", encoded(object), options()), "")
         }
         _ => return Err(format!("there is no control `{verb}`")),

@@ -385,6 +385,7 @@ proptest! {
             redact: Vec::new(),
             mount: None,
             control: true,
+            cookies: false,
             file_max: 1 << 20,
         };
         let recorder = Recorder::create(options).expect("a new file");

@@ -220,6 +220,44 @@ fn control_requests_are_written_as_what_they_do() {
 }
 
 #[test]
+fn cookies_are_written_down_without_what_the_server_gave() {
+    let server = Server::start(&["bayeux.timeout=1s"]);
+    let recording = super::Recording::with(server.address(), |options, _| options.cookies = true);
+    let mut client = Client::handshaken(recording.address());
+    let connect = client.connect("2");
+    let given = client.cookie.replace("other=elsewhere".to_owned()).expect("a cookie");
+    client.ask(connect.clone());
+    client.cookie = Some(given.clone());
+    client.ask(connect);
+    let (file, _) = recording.stop();
+    let text = file.text();
+    let brought: Vec<&str> = text.lines().filter(|line| line.contains("| Cookie:")).collect();
+    let value = given.split_once('=').expect("a name and a value").1;
+    assert!(text.contains("set-cookie: BAYEUX_BROWSER=…; Path=/; HttpOnly") && !text.contains(value), "{text}");
+    assert!(brought.len() == 1 && brought[0].ends_with("| Cookie: other=elsewhere"), "{text}");
+    super::play(&file.conversation(), server.address()).expect("it is answered alike");
+}
+
+#[test]
+fn lines_that_may_differ_are_listed() {
+    let recorded = "# origin: recorded | a server | a client\n# needs: empty-batch\n\n@0      > A.1 POST /cometd {}\n\
+        @5      < A.1 500\n";
+    let (file, list) = (TestFile::new(), TestFile::new());
+    std::fs::write(file.path(), recorded).expect("the file is written");
+    let name = file.path().file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    let ours = r#"[{"successful":false,"error":"400::channel_missing"}]"#;
+    std::fs::write(list.path(), format!("[{name}]\nD1: better\n- < A.1 500\n+ < A.1 {ours}\n")).expect("written");
+    let (path, differences) = (file.path().to_str().expect("a path"), list.path().to_str().expect("a path"));
+    let (status, text, _) = output(&["replay", path]);
+    assert!(status == 1 && text.contains("the status is 200"), "{text}");
+    let (status, text, errors) = output(&["replay", path, "--differences", differences]);
+    assert_eq!(status, 0, "{text}{errors}");
+    std::fs::write(list.path(), "what?\n").expect("written");
+    let (status, _, errors) = output(&["replay", path, "--differences", differences]);
+    assert!(status == 2 && errors.contains("the name of a recording is expected"), "{errors}");
+}
+
+#[test]
 fn control_lines_are_done_by_a_server_in_the_process() {
     let file = TestFile::new();
     let lines = r#"@4 ! control /session?clientId=$session1&timeout=300

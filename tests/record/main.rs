@@ -83,6 +83,7 @@ impl Recording {
             redact: Vec::new(),
             mount: Some("/cometd".to_owned()),
             control: false,
+            cookies: false,
             file_max: 1 << 24,
         };
         let mut options = relay::Options {

@@ -114,6 +114,12 @@ fn a_disconnect_and_its_connect_may_change_places() {
     assert_eq!(played("", &swapped, &recorded).unwrap(), ["disconnect-order"]);
     let (recorded, swapped) = two(message("/meta/connect", 1), message("/meta/subscribe", 2));
     assert!(played("", &recorded, &swapped).is_err());
+    let last = "@1 < A [{\"channel\":\"/meta/connect\",\"id\":\"1\",\"advice\":{\"reconnect\":\"none\"}}]\n";
+    let (recorded, swapped) = two(last.to_owned(), message("/service/kick", 2));
+    assert_eq!(played("", &recorded, &swapped).unwrap(), ["disconnect-order"]);
+    let event = "@1 < A [{\"channel\":\"/a\",\"data\":1}]\n".to_owned();
+    let (recorded, swapped) = two(last.to_owned(), event);
+    assert!(played("", &recorded, &swapped).is_err());
 }
 
 #[test]

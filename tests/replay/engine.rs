@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mirant::bayeux::config::EngineConfig;
 use mirant::bayeux::extension::ZoneOffset;
 use mirant::bayeux::{
-    Batch, Binding, Dirty, Engine, Finished, Handled, IdSource, Message, Peer, PlainNames, Release, SessionId, Slot,
-    Time, Took, Transport, Verdict, decode,
+    Batch, Binding, DecodeError, Dirty, Engine, Finished, Handled, IdSource, Message, Peer, PlainNames, Release,
+    SessionId, Slot, Time, Took, Transport, Verdict, decode,
 };
 
+use super::settings::config;
 use super::support::controls::{self, Left};
 use super::support::deviation::{ANOTHER_TIME, Change, DEVIATIONS};
 use super::support::fixtures::{Suite, conversations};
@@ -23,7 +23,7 @@ use super::support::transcript::{Body, Conversation, Event, Exchange, Frame, Mil
 #[test]
 fn the_engine_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch", "control"])
+        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch", "control", "timestamp", "activity"])
         .rewritten_for_our_server()
         .replay(EngineAlone::for_conversation);
     report.check();
@@ -107,23 +107,10 @@ impl EngineAlone {
     }
 
     fn engine(conversation: &Conversation, ids: Arc<Counting>) -> Engine<Token> {
-        let mut config = EngineConfig::default();
-        let head = &conversation.head;
-        for transport in [&mut config.websocket, &mut config.long_polling, &mut config.callback_polling] {
-            transport.timeout = head.duration("timeout").unwrap_or(transport.timeout);
-            transport.interval = head.duration("interval").unwrap_or(transport.interval);
-            transport.max_interval = head.duration("max_interval").unwrap_or(transport.max_interval);
-            let pause = head.duration("multi_session_interval");
-            transport.multi_session_interval = pause.unwrap_or(transport.multi_session_interval);
-            if let Some(number) = head.settings.get("max_sessions_per_browser") {
-                transport.max_sessions_per_browser = Some(number.parse().expect("a number"));
-            }
-        }
-        let engine = Engine::new(config, ids, Arc::new(PlainNames));
+        let engine = Engine::new(config(&conversation.head).engine, ids, Arc::new(PlainNames));
         services::add(&engine, &conversation.head.services).expect("the services are known");
-        if let Some((at, shown)) = client_clock(conversation) {
-            engine.set_wall_clock(Time::from_millis(at), shown, ZoneOffset::default());
-        }
+        let (at, shown) = client_clock(conversation).unwrap_or((0, CLOCK_MIN));
+        engine.set_wall_clock(Time::from_millis(at), shown, ZoneOffset::default());
         engine
     }
 
@@ -141,8 +128,10 @@ impl EngineAlone {
             Token::Request(_) => (Transport::LongPolling, Binding::Open),
             Token::Socket(name) => (Transport::WebSocket, self.sockets[name].clone()),
         };
-        let Ok(messages) = decode(text, &self.engine.config().limits) else {
-            return self.fail(token, 400);
+        let messages = match decode(text, &self.engine.config().limits) {
+            Ok(messages) => messages,
+            Err(DecodeError::NotMessages) => return self.fail(token, 500),
+            Err(_) => return self.fail(token, 400),
         };
         if messages.is_empty() {
             // What an empty batch means is the transports' business; all of ours answer it ([EN-14]).
@@ -372,6 +361,9 @@ impl Subject for EngineAlone {
     }
 }
 
+/// The least that a clock shows which is set, in milliseconds since 1970.
+const CLOCK_MIN: u64 = 1_000_000_000_000;
+
 /// Returns what the clock of a client that asks for the server's shows, and when; both ran on one machine. Of all its
 /// messages that one counts which was on its way for the shortest time.
 fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
@@ -382,7 +374,8 @@ fn client_clock(conversation: &Conversation) -> Option<(Millis, u64)> {
             return None;
         };
         let shown = |message: &Pattern| message.member("ext")?.member("timesync")?.member("tc")?.as_u64();
-        sent.messages().iter().find_map(shown).map(|shown| (line.at, shown))
+        let shown = sent.messages().iter().find_map(shown).filter(|shown| *shown >= CLOCK_MIN);
+        shown.map(|shown| (line.at, shown))
     });
     shown.max_by_key(|(at, shown)| shown.saturating_sub(*at))
 }

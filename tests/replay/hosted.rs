@@ -8,14 +8,16 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mirant::bayeux::{Extension, Flow, Message, SessionView};
-use mirant::config::Config;
-use mirant::node::{Node, OutletRef};
+use mirant::bayeux::{Extension, Flow, Message, Operation, Peer, SessionView};
+use mirant::node::{Decision, Node, OutletRef, Policy};
+use mirant::policy::{DefaultSecurityPolicy, Open};
 use mirant::server::{Builder, Server};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use super::settings::config;
+use super::support::program;
 use super::support::services;
 use super::support::transcript::Head;
 
@@ -123,19 +125,25 @@ impl Drop for Hosted {
 }
 
 fn builder(head: &Head, seen: Arc<Seen>) -> Builder {
-    let mut sets = vec!["server.listen=127.0.0.1:0".to_owned(), "admin.listen=off".to_owned()];
-    for (option, value) in &head.settings {
-        let section = if option == "allowed_origins" { "server" } else { "bayeux" };
-        sets.push(format!("{section}.{option}={value}"));
-    }
-    if head.needs.iter().any(|need| need == "callback-polling") {
-        // The recorded server let scripts of any page in.
-        sets.push("server.allowed_origins=*".to_owned());
-    }
-    let config = Config::load(None, std::iter::empty(), &sets).unwrap_or_else(|errors| panic!("{errors}"));
+    let is_open = head.settings.get("policy").is_some_and(|policy| policy == "open");
+    let policy: Arc<dyn Policy> =
+        if is_open { Arc::new(Denying(Open)) } else { Arc::new(Denying(DefaultSecurityPolicy)) };
     let wanted = head.services.clone();
-    Builder::new(config).node_setup(move |node| {
+    Builder::new(config(head)).policy(policy).node_setup(move |node| {
         node.engine().add_extension(seen);
         services::add::<OutletRef>(node.engine(), &wanted).expect("the services are known");
     })
+}
+
+/// Denies what a message asks to be denied, and what another policy denies.
+struct Denying<P>(P);
+
+impl<P: Policy> Policy for Denying<P> {
+    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
+    }
+
+    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
+        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
+    }
 }

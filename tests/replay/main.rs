@@ -10,4 +10,5 @@ mod format;
 mod hosted;
 mod playback;
 mod recordings;
+mod settings;
 mod sockets;

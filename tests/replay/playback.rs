@@ -107,6 +107,7 @@ impl Playback {
                 format!("> {exchange} {} {body}", request.method)
             }
             Event::Sent(connection, Frame::Batch(batch)) => format!("> {connection} {}", self.resolved(batch)),
+            Event::Sent(connection, Frame::Text(text)) => format!("> {connection} {text}"),
             Event::Sent(connection, frame) => format!("> {connection} {frame}"),
             Event::Directive(Directive::Disconnect(name)) => {
                 format!("! disconnect {}", self.bindings[name].as_str().expect("sessions have text ids"))

@@ -4,7 +4,7 @@
 //! are played at once: most of their time is silence. The server handles what one line brings before the next line is
 //! played, as it was when it was recorded; the runner waits for that, not for a length of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -31,7 +31,17 @@ const LONGEST: Millis = 10_000;
 #[test]
 fn the_server_answers_as_recorded() {
     let report = Suite::load(&conversations())
-        .offering(&["ack", "timesync", "binary", "callback-polling", "empty-batch", "control"])
+        .offering(&[
+            "ack",
+            "timesync",
+            "timestamp",
+            "binary",
+            "activity",
+            "callback-polling",
+            "empty-batch",
+            "control",
+            "server",
+        ])
         .rewritten_for_our_server()
         .not_longer_than(LONGEST)
         .replay_together(OverSockets::for_conversation);
@@ -109,6 +119,8 @@ struct OverSockets {
     received: Receiver<Output>,
     outputs: Vec<Output>,
     cookies: Cookies,
+    /// WebSockets that the server has closed.
+    closed: BTreeSet<String>,
     complaints: Vec<String>,
 }
 
@@ -120,8 +132,19 @@ impl OverSockets {
         let started = now.checked_sub(Duration::from_millis(first)).unwrap_or(now);
         let (inbox, received) = Inbox::new(started);
         let conversation = conversation.clone();
-        let (lines, outputs, complaints) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { conversation, started, server, lines, inbox, received, outputs, cookies: Cookies::default(), complaints }
+        let (lines, outputs, closed, complaints) = (BTreeMap::new(), Vec::new(), BTreeSet::new(), Vec::new());
+        Self {
+            conversation,
+            started,
+            server,
+            lines,
+            inbox,
+            received,
+            outputs,
+            cookies: Cookies::default(),
+            closed,
+            complaints,
+        }
     }
 
     fn now(&self) -> Millis {
@@ -198,7 +221,10 @@ impl Subject for OverSockets {
     fn close(&mut self, _: Millis, connection: &str, code: Option<u16>, reason: &str) {
         let seen = self.server.seen();
         self.line(connection).close(code, reason);
-        self.until_handled(connection, seen);
+        // Nobody listens on one that the server has closed.
+        if !self.closed.contains(connection) {
+            self.until_handled(connection, seen);
+        }
     }
 
     fn cut(&mut self, _: Millis, connection: &str) {
@@ -248,6 +274,9 @@ impl Subject for OverSockets {
     fn collect(&mut self) -> Vec<Output> {
         self.outputs.extend(self.received.try_iter());
         for output in &self.outputs {
+            if matches!(output.written, Written::Close(..)) {
+                self.closed.insert(output.connection.clone());
+            }
             let Written::Answer { headers, .. } = &output.written else { continue };
             self.cookies.take(self.conversation.browser(&output.connection), headers);
         }

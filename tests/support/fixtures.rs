@@ -3,17 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::deviation::as_our_server_has_it;
+use super::differences::Differences;
 use super::files::text_files;
 use super::replay::{Failure, replay};
 use super::subject::Subject;
 use super::transcript::{Conversation, Millis};
 
+/// How many conversations are played at once: most of their time is silence, but each begins with a server that starts.
+const TOGETHER_MAX: usize = 64;
+
 /// Returns the folder of the conversations.
 pub(crate) fn conversations() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/conversations")
+}
+
+/// Returns what is listed as different in single lines of recordings.
+pub(crate) fn differences() -> Differences {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/differences.txt");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+    Differences::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The conversations of a folder and of those below it, by path from there.
@@ -78,7 +91,16 @@ impl Suite {
 
     /// Rewrites the conversations in which our server makes the client go on otherwise.
     pub(crate) fn rewritten_for_our_server(mut self) -> Self {
+        let listed = differences();
         for (name, conversation) in &mut self.conversations {
+            match listed.applied(name, &conversation.to_string()) {
+                Ok(None) => {}
+                Ok(Some(text)) => match Conversation::parse(&text) {
+                    Ok(ours) => *conversation = ours,
+                    Err(error) => self.report.failures.push((name.clone(), Failure::about(None, error))),
+                },
+                Err(error) => self.report.failures.push((name.clone(), Failure::about(None, error))),
+            }
             let (rewritten, deviations) = as_our_server_has_it(std::mem::take(conversation));
             *conversation = rewritten;
             for deviation in deviations {
@@ -90,10 +112,6 @@ impl Suite {
 
     /// Leaves out the conversations that last longer than this.
     pub(crate) fn not_longer_than(mut self, longest: Millis) -> Self {
-        let length = |file: &Conversation| match (file.lines.first(), file.lines.last()) {
-            (Some(first), Some(last)) => last.at - first.at,
-            _ => 0,
-        };
         let (short, long) = self.conversations.into_iter().partition(|(_, file)| length(file) <= longest);
         self.conversations = short;
         let long: Vec<(String, Conversation)> = long;
@@ -116,19 +134,35 @@ impl Suite {
         report
     }
 
-    /// Replays every conversation against a subject of its own, all at once.
+    /// Replays every conversation against a subject of its own, many at once and the longest first.
     pub(crate) fn replay_together<S: Subject>(self, subject_for: impl Fn(&Conversation) -> S + Sync) -> Report {
-        let Self { conversations, mut report } = self;
-        let subject_for = &subject_for;
+        let Self { mut conversations, mut report } = self;
+        conversations.sort_by_key(|(_, conversation)| std::cmp::Reverse(length(conversation)));
+        let next = AtomicUsize::new(0);
+        let run = || {
+            let take = || conversations.get(next.fetch_add(1, Ordering::Relaxed));
+            let play = |(name, conversation): &(String, Conversation)| {
+                let run = || replay(conversation, &mut subject_for(conversation));
+                let outcome = catch_unwind(AssertUnwindSafe(run));
+                (name.clone(), outcome.unwrap_or_else(|_| Err(Failure::about(None, "the replay panicked"))))
+            };
+            std::iter::from_fn(take).map(play).collect::<Vec<_>>()
+        };
         std::thread::scope(|scope| {
-            let run = |conversation| scope.spawn(move || replay(conversation, &mut subject_for(conversation)));
-            let runs: Vec<_> = conversations.iter().map(|(name, conversation)| (name, run(conversation))).collect();
-            for (name, run) in runs {
-                let outcome = run.join().unwrap_or_else(|_| Err(Failure::about(None, "the replay panicked")));
-                report.add(name.clone(), outcome);
+            let runs: Vec<_> = (0..TOGETHER_MAX).map(|_| scope.spawn(run)).collect();
+            for outcomes in runs.into_iter().map(|run| run.join().expect("panics are caught")) {
+                outcomes.into_iter().for_each(|(name, outcome)| report.add(name, outcome));
             }
         });
         report
+    }
+}
+
+/// How long a conversation lasts.
+fn length(conversation: &Conversation) -> Millis {
+    match (conversation.lines.first(), conversation.lines.last()) {
+        (Some(first), Some(last)) => last.at - first.at,
+        _ => 0,
     }
 }
 

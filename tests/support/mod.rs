@@ -4,5 +4,6 @@
 pub(crate) mod fixtures;
 
 pub(crate) use mirant::client::{
-    controls, cookies, deviation, files, line, normalise, pattern, replay, services, subject, timing, transcript,
+    controls, cookies, deviation, differences, files, line, normalise, pattern, program, replay, services, subject,
+    timing, transcript,
 };

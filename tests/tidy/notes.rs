@@ -77,7 +77,7 @@ fn cases_of_name(name: &str) -> Vec<u16> {
 }
 
 /// Case numbers that a transcript shows: `# cases: 171 172`.
-fn cases_of_head(line: &str) -> Vec<u16> {
+pub(crate) fn cases_of_head(line: &str) -> Vec<u16> {
     let listed = line.strip_prefix("# cases:").unwrap_or_default();
     listed.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }

@@ -13,6 +13,7 @@ import org.cometd.bayeux.Promise;
 import org.cometd.bayeux.server.Authorizer;
 import org.cometd.bayeux.server.LocalSession;
 import org.cometd.bayeux.server.ServerChannel;
+import org.cometd.bayeux.server.ServerMessage;
 import org.cometd.bayeux.server.ServerSession;
 import org.cometd.server.BayeuxServerImpl;
 import org.eclipse.jetty.util.ajax.JSON;
@@ -59,6 +60,7 @@ final class Controls extends HttpServlet {
             case "/persistent" -> channel(query, it -> it.setPersistent(!"false".equals(query.get("value"))));
             case "/broadcastToPublisher" -> channel(query, it -> it.setBroadcastToPublisher("true".equals(query.get("value"))));
             case "/authorizer" -> channel(query, it -> it.addAuthorizer(authorizer(query.get("result"), query.get("reason"))));
+            case "/veto" -> channel(query, it -> it.addListener(new Veto()));
             case "/deliver" -> session(query, it ->
                 it.deliver(speaker.getServerSession(), query.get("channel"), body, Promise.noop()));
             case "/disconnect" -> session(query, ServerSession::disconnect);
@@ -89,6 +91,14 @@ final class Controls extends HttpServlet {
             act.accept(session);
         }
         return session != null;
+    }
+
+    /** Lets no message pass. */
+    private static final class Veto implements ServerChannel.MessageListener {
+        @Override
+        public boolean onMessage(ServerSession client, ServerChannel channel, ServerMessage.Mutable message) {
+            return false;
+        }
     }
 
     private static Authorizer authorizer(String result, String reason) {

@@ -46,6 +46,7 @@ public final class Reference {
         }
         boolean open = !options.getOrDefault("--policy", "open").equals("default");
         bayeux.setSecurityPolicy(open ? new EverythingAllowed() : new DefaultSecurityPolicy());
+        Program.install(bayeux);
         extend(bayeux, options);
 
         Controls controls = new Controls(bayeux);

@@ -20,14 +20,8 @@ final class Services {
 
         on(bayeux, "echo", (client, message) ->
             client.deliver(speaker, message.getChannel(), message.getData(), Promise.noop()));
-        on(bayeux, "call", (client, message) -> {
-            ServerMessage.Mutable reply = bayeux.newMessage();
-            reply.setId(message.getId());
-            reply.setChannel(message.getChannel());
-            reply.setData(message.getData());
-            reply.setSuccessful(true);
-            client.deliver(speaker, reply, Promise.noop());
-        });
+        on(bayeux, "call", (client, message) -> answer(bayeux, speaker, client, message, true));
+        on(bayeux, "refuse", (client, message) -> answer(bayeux, speaker, client, message, false));
         on(bayeux, "burst", (client, message) -> {
             long count = ((Number)message.getDataAsMap().get("count")).longValue();
             for (long n = 0; n < count; n++) {
@@ -38,6 +32,17 @@ final class Services {
         on(bayeux, "fail", (client, message) -> {
             throw new UnsupportedOperationException(message.getChannel());
         });
+    }
+
+    /** Answers a remote call, with its own data. */
+    private static void answer(
+        BayeuxServer bayeux, ServerSession speaker, ServerSession client, ServerMessage message, boolean successful) {
+        ServerMessage.Mutable reply = bayeux.newMessage();
+        reply.setId(message.getId());
+        reply.setChannel(message.getChannel());
+        reply.setData(message.getData());
+        reply.setSuccessful(successful);
+        client.deliver(speaker, reply, Promise.noop());
     }
 
     private static void on(BayeuxServer bayeux, String name, BiConsumer<ServerSession, ServerMessage> act) {
