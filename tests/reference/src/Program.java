@@ -21,8 +21,8 @@ final class Program {
     }
 
     private static Object asked(ServerMessage message, String name) {
-        Map<String, Object> ext = message == null ? null : message.getExt();
-        return ext == null ? null : ext.get(name);
+        // Clients may send anything as ext.
+        return message != null && message.get("ext") instanceof Map<?, ?> ext ? ext.get(name) : null;
     }
 
     /** "drop": true */
