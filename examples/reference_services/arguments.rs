@@ -28,6 +28,8 @@ pub(crate) struct Arguments {
     pub(crate) extensions: BTreeSet<String>,
     /// How long a client may do nothing but connect; `None` is for ever.
     pub(crate) activity: Option<Duration>,
+    /// Whether there also is what the scripts of this repository ask for, and the Java program does not have.
+    pub(crate) scripted: bool,
     /// How much is logged.
     pub(crate) log: String,
     /// Options by CometD's names, with their prefixes.
@@ -42,6 +44,7 @@ impl Default for Arguments {
             policy: Access::Open,
             extensions: EXTENSIONS.map(str::to_owned).into(),
             activity: None,
+            scripted: false,
             log: "off".to_owned(),
             options: BTreeMap::new(),
         }
@@ -80,6 +83,13 @@ impl Arguments {
             "--activity" => {
                 let limit: i64 = value.parse().map_err(|_| format!("--activity takes milliseconds, not {value}"))?;
                 self.activity = u64::try_from(limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis);
+            }
+            "--scripted" => {
+                self.scripted = match value.as_str() {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("--scripted is on or off".to_owned()),
+                }
             }
             "--log" => self.log = value,
             "--set" => match value.split_once('=') {
@@ -125,6 +135,7 @@ mod tests {
             ("--port", "--port needs a value"),
             ("--port x", "--port takes a port, not x"),
             ("--policy shut", "--policy is open or default"),
+            ("--scripted yes", "--scripted is on or off"),
             ("--set timeout", "--set takes name=value"),
             ("--set =1", "--set takes name=value"),
             ("--speed 1", "unknown option --speed"),

@@ -10,6 +10,9 @@
 //! SIGTERM. Options have CometD's names, and whatever is not set is as that release has it, not as `mirant serve` does:
 //! nearly no limits, one held connect per browser, 20 seconds of hold. It is for tests, not for the public.
 //!
+//! `--scripted on` adds what only the scripts of `fixtures/scripts` ask for: `/service/refuse`, and `ext` entries that drop,
+//! deny or greet ([`program`]).
+//!
 //! Bayeux is at `/cometd`. [`services`] are what clients publish to, [`control`] what a script asks for over HTTP,
 //! [`options`] how CometD's options become settings.
 
@@ -67,9 +70,9 @@ async fn main() -> ExitCode {
 }
 
 /// Denies what a message asks to be denied, and what another policy denies.
-struct Denying<P>(P);
+struct Denying(Arc<dyn Policy>);
 
-impl<P: Policy> Policy for Denying<P> {
+impl Policy for Denying {
     fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
         program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
     }
@@ -84,16 +87,21 @@ async fn serve(arguments: &Arguments, config: Config) -> Result<(), Box<dyn Erro
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let policy: Arc<dyn Policy> = match arguments.policy {
-        Access::Open => Arc::new(Denying(Open)),
-        Access::Default => Arc::new(Denying(DefaultSecurityPolicy)),
+        Access::Open => Arc::new(Open),
+        Access::Default => Arc::new(DefaultSecurityPolicy),
     };
+    let scripted = arguments.scripted;
+    let policy = if scripted { Arc::new(Denying(policy)) } else { policy };
     let control = Arc::new(Control::new(&config)?);
     let routes = Arc::clone(&control);
     let server = Builder::new(config)
         .policy(policy)
-        .node_setup(|node| {
+        .node_setup(move |node| {
             services::add(node);
-            program::add(node.engine());
+            if scripted {
+                services::add_scripted(node);
+                program::add(node.engine());
+            }
         })
         .routes_with(move |node| routes.routes(node))
         .without_page()

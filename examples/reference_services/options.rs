@@ -116,14 +116,13 @@ fn released() -> Config {
     config.admin.listen = None;
     let transport = TransportConfig {
         timeout: Duration::from_secs(20),
-        max_queue: 10_000_000,
-        max_queue_bytes: SIZE_MAX,
-        max_batch_bytes: SIZE_MAX,
+        // What one session may pile up, in bytes, and what may leave at once stay limited: it is clients that need this.
+        max_queue: 1_000_000,
         max_sessions_per_browser: Some(1),
         ..TransportConfig::default()
     };
     config.engine = EngineConfig {
-        websocket: transport.clone(),
+        websocket: TransportConfig { max_batch_bytes: config.engine.websocket.max_batch_bytes, ..transport.clone() },
         long_polling: transport.clone(),
         callback_polling: transport,
         allowed_transports: TRANSPORTS.to_vec(),

@@ -12,15 +12,24 @@ use serde_json::value::RawValue;
 type Service = fn(&mut Context<'_, OutletRef>, &Message<'_>) -> Result<(), ServiceError>;
 
 /// The services by the last segment of their channels.
-const SERVICES: [(&str, Service); 6] =
-    [("echo", echo), ("call", call), ("refuse", refuse), ("burst", burst), ("kick", kick), ("fail", fail)];
+const SERVICES: [(&str, Service); 5] =
+    [("echo", echo), ("call", call), ("burst", burst), ("kick", kick), ("fail", fail)];
 
 /// Adds all services to a node.
 pub(crate) fn add(node: &Arc<Node>) {
     for (name, service) in SERVICES {
-        let channel = ChannelName::parse(&format!("/service/{name}")).expect("a channel name");
-        node.add_service(&channel, service);
+        add_one(node, name, service);
     }
+}
+
+/// Adds the service that only scripts of this repository use.
+pub(crate) fn add_scripted(node: &Arc<Node>) {
+    add_one(node, "refuse", refuse);
+}
+
+fn add_one(node: &Arc<Node>, name: &str, service: Service) {
+    let channel = ChannelName::parse(&format!("/service/{name}")).expect("a channel name");
+    node.add_service(&channel, service);
 }
 
 /// Leaves out a `null`, as CometD does when it writes a message.

@@ -86,6 +86,9 @@ impl<T: Clone + PartialEq> Engine<T> {
         let held = matches!(fate, Fate::Hold);
         let ends_held = !session.is_alive() && session.held.is_some() && matches!(session.outlet, Outlet::Once(_));
         let answers_connect = matches!(fate, Fate::Answer(..));
+        if replaces && carrier.is_http() && !held {
+            session.leave_stream();
+        }
         batch.starts_expiry = answers_connect || answers_handshake;
         if batch.starts_expiry {
             session.start_expiry(now, config);

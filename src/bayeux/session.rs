@@ -382,6 +382,13 @@ impl<T> Session<T> {
         Some((held, std::mem::replace(&mut self.outlet, Outlet::None)))
     }
 
+    /// Takes the WebSocket away from a session whose client now asks over HTTP what there is ([CN-18]).
+    pub(super) fn leave_stream(&mut self) {
+        if let Outlet::Stream(_) = self.outlet {
+            self.outlet = Outlet::None;
+        }
+    }
+
     /// Returns the advice that is due on `carrier`, once ([CN-8]).
     pub(super) fn take_advice(&mut self, carrier: Transport, config: &TransportConfig) -> Option<Advice> {
         if self.advised == Some(carrier) {

@@ -10,6 +10,7 @@
 
 mod clock;
 mod flush;
+mod full_queues;
 mod health;
 mod incoming;
 mod local;
@@ -31,6 +32,7 @@ use crate::bayeux::{
 };
 
 use clock::Calendar;
+use full_queues::FullQueues;
 
 pub use clock::Clock;
 pub use flush::{Flushed, Outlet, OutletRef, Pending};
@@ -109,6 +111,7 @@ impl Node {
         let ticking = Arc::downgrade(&node);
         node.tasks.spawn("clock", async move {
             let mut tick = tokio::time::interval(TICK);
+            let mut full_queues = FullQueues::default();
             loop {
                 tick.tick().await;
                 let Some(node) = ticking.upgrade() else { return };
@@ -118,6 +121,7 @@ impl Node {
                 if catch_unwind(AssertUnwindSafe(|| node.engine.fire(node.now(), pending.dirty()))).is_err() {
                     tracing::error!("a listener panicked while time passed");
                 }
+                full_queues.tell(node.now(), node.engine.totals());
                 pending.flush().await;
             }
         });

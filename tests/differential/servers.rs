@@ -42,14 +42,16 @@ impl Kind {
     }
 
     fn command(&self) -> Command {
-        match self {
+        let mut command = match self {
             Self::Reference(version) => {
                 let mut command = Command::new(root().join("tests/reference/run"));
                 command.args(["--cometd", version]);
                 command
             }
             Self::Mirant => Command::new(reference_services()),
-        }
+        };
+        command.args(["--scripted", "on"]);
+        command
     }
 }
 

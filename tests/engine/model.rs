@@ -176,8 +176,8 @@ impl Naive {
     }
 
     fn connect(&mut self, now: u64, via: Via, at_once: bool) {
-        if via == Via::Polling && self.held.take().is_some() {
-            self.outlet = Outlet::Nothing;
+        if via == Via::Polling {
+            (self.held, self.outlet) = (None, Outlet::Nothing);
         }
         let hold = self.connected && !at_once && !(via == Via::Polling && self.is_prompt());
         (self.connected, self.expires) = (true, None);

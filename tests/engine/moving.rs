@@ -1,7 +1,7 @@
 //! Sessions on several connections: sockets that come and go, other transports, who is bound to what.
 
 use mirant::bayeux::{Batch, Took, Transport};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{Token, World};
 
@@ -146,6 +146,22 @@ fn a_session_is_used_from_both_transports() {
     ann.cut();
     polling.connect_at_once();
     assert_eq!(polling.heard().last(), Some(&json!(4)));
+}
+
+/// [CN-18]
+#[test]
+fn a_connect_that_is_answered_at_once_takes_the_session_over_too() {
+    let world = World::new();
+    let ann = world.websocket().subscribed("/a");
+    let polling = ann.moved_to(Transport::LongPolling);
+    polling.connect_at_once();
+    world.publish("/a", &json!(1));
+    assert_eq!(ann.heard(), Vec::<Value>::new(), "the socket may have been dead for long");
+    polling.connect_at_once();
+    assert_eq!(polling.heard(), [1]);
+    ann.publish("/b", 0);
+    world.publish("/a", &json!(2));
+    assert_eq!(ann.heard(), [2], "a message on the socket takes it back");
 }
 
 #[test]

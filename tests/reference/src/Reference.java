@@ -46,13 +46,16 @@ public final class Reference {
         }
         boolean open = !options.getOrDefault("--policy", "open").equals("default");
         bayeux.setSecurityPolicy(open ? new EverythingAllowed() : new DefaultSecurityPolicy());
-        Program.install(bayeux);
+        boolean scripted = options.getOrDefault("--scripted", "off").equals("on");
+        if (scripted) {
+            Program.install(bayeux);
+        }
         extend(bayeux, options);
 
         Controls controls = new Controls(bayeux);
         String host = options.getOrDefault("--host", "127.0.0.1");
         int port = Web.start(host, Integer.parseInt(options.getOrDefault("--port", "8081")), bayeux, controls);
-        Services.install(bayeux);
+        Services.install(bayeux, scripted);
         controls.begin();
         System.out.println("ready " + host + ":" + port + " cometd=" + System.getProperty("cometd"));
     }

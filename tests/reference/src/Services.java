@@ -13,7 +13,7 @@ final class Services {
     private Services() {
     }
 
-    static void install(BayeuxServer bayeux) {
+    static void install(BayeuxServer bayeux, boolean scripted) {
         LocalSession local = bayeux.newLocalSession("service");
         local.handshake();
         ServerSession speaker = local.getServerSession();
@@ -21,7 +21,9 @@ final class Services {
         on(bayeux, "echo", (client, message) ->
             client.deliver(speaker, message.getChannel(), message.getData(), Promise.noop()));
         on(bayeux, "call", (client, message) -> answer(bayeux, speaker, client, message, true));
-        on(bayeux, "refuse", (client, message) -> answer(bayeux, speaker, client, message, false));
+        if (scripted) {
+            on(bayeux, "refuse", (client, message) -> answer(bayeux, speaker, client, message, false));
+        }
         on(bayeux, "burst", (client, message) -> {
             long count = ((Number)message.getDataAsMap().get("count")).longValue();
             for (long n = 0; n < count; n++) {
