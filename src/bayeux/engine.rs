@@ -359,6 +359,7 @@ impl<T: Clone + PartialEq> Engine<T> {
         if exchange.peer.transport.is_http() || !session.is_alive() {
             return;
         }
+        session.has_spoken = true;
         let old = std::mem::replace(&mut session.outlet, Outlet::Stream(exchange.token.clone()));
         let moved = match &old {
             Outlet::Stream(token) => *token != exchange.token,

@@ -373,7 +373,9 @@ impl<T: Clone + PartialEq> Engine<T> {
         let Some(slot) = self.sessions.get(id) else { return false };
         {
             let mut session = slot.session.lock();
-            if session.held.is_some() || session.open > 0 {
+            let speaks = !slot.is_local() && session.speaks_before_its_connect();
+            let is_told = session.held.is_some() || session.open > 0 || speaks;
+            if is_told {
                 session.queue.push(self.disconnect_message(now, slot.acknowledges()));
             }
         }

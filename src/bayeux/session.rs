@@ -186,6 +186,8 @@ pub(super) struct Session<T> {
     pub(super) outlet: Outlet<T>,
     /// Whether the session is on a dirty list.
     pub(super) dirty: bool,
+    /// Whether a message of it, or one in its name, has come over a stream since its handshake.
+    pub(super) has_spoken: bool,
     /// Exchanges that are open; nothing is flushed meanwhile.
     pub(super) open: u32,
     /// Batch scopes that are open; nothing is flushed meanwhile, until the session ends.
@@ -233,6 +235,7 @@ impl<T> Session<T> {
             state: State::Shaken,
             outlet: Outlet::None,
             dirty: false,
+            has_spoken: false,
             open: 0,
             scopes: 0,
             queue: OutboundQueue::default(),
@@ -285,6 +288,11 @@ impl<T> Session<T> {
             Outlet::Events { .. } => self.has_prompt() && !self.connect_only,
             Outlet::Stream(_) => resumes || (self.has_prompt() && (!self.connect_only || self.held.is_some())),
         }
+    }
+
+    /// Whether it uses a stream and has not connected yet; then it is told at once that the server has ended it.
+    pub(super) fn speaks_before_its_connect(&self) -> bool {
+        self.state == State::Shaken && self.has_spoken && matches!(self.outlet, Outlet::Stream(_))
     }
 
     /// Marks the session dirty if a flush would write something; true if the caller has to put it on its list.

@@ -208,3 +208,21 @@ fn a_batch_scope_holds_deliveries_back_and_ends_with_the_session() {
     world.act(|engine, _, dirty| engine.end_batch(bob.session_id(), dirty));
     assert!(!held.is_held());
 }
+
+/// [DC-5]
+#[test]
+fn who_speaks_over_a_socket_before_its_first_connect_is_told_of_its_end() {
+    let world = World::new();
+    let silent = world.websocket().shaken();
+    assert!(world.disconnect(&silent));
+    assert_eq!(silent.received(), [json!(null); 0]);
+    let ann = world.websocket().shaken();
+    ann.subscribe("/a");
+    ann.received();
+    assert!(world.disconnect(&ann));
+    assert_eq!(ann.received(), [json!({"channel": "/meta/disconnect", "successful": true})]);
+    let polling = world.long_polling().shaken();
+    polling.subscribe("/a");
+    assert!(world.disconnect(&polling));
+    assert_eq!(polling.refused(json!({"channel": "/a"})), "402::session_unknown");
+}

@@ -99,6 +99,7 @@ enum Outlet {
 struct Naive {
     alive: bool,
     connected: bool,
+    spoken: bool,
     drops_oldest: bool,
     patterns: BTreeSet<&'static str>,
     queue: Vec<(u64, bool)>,
@@ -166,6 +167,7 @@ impl Naive {
 
     /// A message arrives.
     fn arrive(&mut self, now: u64, via: Via) {
+        self.spoken |= via == Via::Socket;
         if via == Via::Socket && self.outlet != Outlet::Socket {
             self.outlet = Outlet::Socket;
             if self.held.take().is_some() {
@@ -369,7 +371,8 @@ impl Pair {
             Op::Kick(who) => {
                 self.world.disconnect(&self.clients[who].polling);
                 let naive = &mut self.naive[who];
-                if naive.held.is_some() && naive.outlet != Outlet::Nothing {
+                let speaks = naive.spoken && !naive.connected && naive.outlet == Outlet::Socket;
+                if speaks || (naive.held.is_some() && naive.outlet != Outlet::Nothing) {
                     naive.get_all();
                 }
                 naive.end();
