@@ -365,7 +365,7 @@ mod tests {
             [("sweepThreads", "4"), ("ws.bufferSize", "1"), ("trustClientSession", "false"), ("maxQueue", "-1")];
         let (config, remarks) = with(&options).unwrap();
         assert_eq!(remarks.len(), 3, "{remarks:?}");
-        assert_eq!(config.engine.websocket.max_queue, 10_000_000);
+        assert_eq!(config.engine.websocket.max_queue, 1_000_000);
     }
 
     #[test]
