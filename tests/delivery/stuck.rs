@@ -55,7 +55,10 @@ fn a_stuck_reader_disturbs_nobody_and_ends_at_its_limit() {
     // Others go on; the stuck one finds what had left before, without a gap.
     host.publish("/news", &large(number));
     healthy.iter_mut().for_each(|client| client.expect("/news", [large(number)]));
-    let frames = stuck.socket.barrier().unwrap();
+    let mut frames = stuck.socket.barrier().unwrap();
+    let last = frames.pop().expect("it is told that its session has ended, since it has not connected yet");
+    let told: Value = serde_json::from_slice(&last.payload).unwrap();
+    assert_eq!(told, json!([{"channel": "/meta/disconnect", "successful": true}]));
     for (place, frame) in frames.iter().enumerate() {
         assert_eq!(frame.opcode(), opcode::TEXT);
         let messages: Value = serde_json::from_slice(&frame.payload).unwrap();
