@@ -10,7 +10,7 @@ const START_LIMIT_MS = 10_000;
 const STOP_LIMIT_MS = 10_000;
 
 /** Short, so that a test sees full holds; long enough that a hold cannot be taken for an answer at once. */
-const HOLD = "700ms";
+export const HOLD_MS = 700;
 
 /** Whether the tests talk to a server that somebody else started, named by BAYEUX_URL. */
 export const foreign = Boolean(process.env.BAYEUX_URL);
@@ -44,7 +44,7 @@ export async function start(settings = []) {
         const url = process.env.BAYEUX_URL;
         return { url, origin: new URL(url).origin, stop: async () => {}, kill: () => {} };
     }
-    const sets = ["admin.listen=127.0.0.1:0", `bayeux.timeout=${HOLD}`, ...settings].flatMap((set) => ["--set", set]);
+    const sets = ["admin.listen=127.0.0.1:0", `bayeux.timeout=${HOLD_MS}ms`, ...settings].flatMap((set) => ["--set", set]);
     let bayeux;
     return launch(binary(), ["--listen", "127.0.0.1:0", ...sets], (line) => {
         bayeux ??= /^bayeux\s+(http\S+)/.exec(line)?.[1];
@@ -52,8 +52,11 @@ export async function start(settings = []) {
     });
 }
 
-/** Starts the example with services (`/service/echo`, `/service/call` …), or takes the foreign server; as `start`. */
-export async function startServices() {
+/**
+ * Starts the example with services (`/service/echo`, `/service/call` …) and `options` of CometD (`name=value`), or takes
+ * the foreign server; as `start`.
+ */
+export async function startServices(options = []) {
     if (foreign) {
         return start();
     }
@@ -61,7 +64,8 @@ export async function startServices() {
         const address = /^ready (\S+)/.exec(line)?.[1];
         return address && `http://${address}/cometd`;
     };
-    return launch(services(), ["--port", "0", "--set", `timeout=${parseInt(HOLD)}`], isReady);
+    const sets = [`timeout=${HOLD_MS}`, ...options].flatMap((set) => ["--set", set]);
+    return launch(services(), ["--port", "0", ...sets], isReady);
 }
 
 /** Starts a program and waits for the line of its output of which `isReady` returns the URL to use. */

@@ -1,6 +1,6 @@
-// Runs the test files named as arguments (`node`, `calls`, `extensions`, `faye`, `relay`, `cuts`, `browser`, `faye-browser`,
-// `page`; without arguments all), one after the other, and prints the sum of all as its last line. Ends with 1 if a test
-// failed.
+// Runs the test files named as arguments (`node`, `calls`, `extensions`, `faye`, `matrix`, `relay`, `cuts`, `browser`,
+// `faye-browser`, `page`; without arguments all), one after the other, and prints the sum of all as its last line. Ends
+// with 1 if a test failed.
 
 import { spec } from "node:test/reporters";
 import { run } from "node:test";
@@ -8,7 +8,7 @@ import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { binary, foreign } from "./mirant.js";
 
-const all = ["node", "calls", "extensions", "faye", "relay", "cuts", "browser", "faye-browser", "page"];
+const all = ["node", "calls", "extensions", "faye", "matrix", "relay", "cuts", "browser", "faye-browser", "page"];
 const names = process.argv.length > 2 ? process.argv.slice(2) : all;
 const files = names.map((name) => fileURLToPath(new URL(`${name}.test.js`, import.meta.url)));
 if (!foreign) {

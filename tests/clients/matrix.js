@@ -1,0 +1,25 @@
+// The client programs and what each of them does: one row for each client, version and transport.
+
+import { fileURLToPath } from "node:url";
+
+/** What a client can be asked to do, in this order. README.md says what each means. */
+export const SCENARIOS = ["own", "others", "order", "batch", "unicode", "unsubscribe", "idle", "rehandshake", "disconnect"];
+
+const program = (name) => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
+const without = (...names) => SCENARIOS.filter((name) => !names.includes(name));
+
+/** Both transports of a client whose program takes its version as an argument. */
+function both(client, version, command, fields = {}) {
+    return ["websocket", "long-polling"].map((transport) => ({
+        client, version, transport, command, host: "127.0.0.1", scenarios: SCENARIOS, ...fields,
+    }));
+}
+
+const node = (file, ...args) => [process.execPath, program(file), ...args];
+
+export const MATRIX = [
+    ...both("cometd", "3.1.14", node("cometd.js", "cometd-3.1", "cometd-nodejs-client-1")),
+    ...both("cometd", "5.0.23", node("cometd.js", "cometd-5.0", "cometd-nodejs-client-1")),
+    ...both("cometd", "8.0.11", node("cometd.js", "cometd-8.0", "cometd-nodejs-client")),
+    ...both("cometd", "9.0.0", node("cometd.js", "cometd", "cometd-nodejs-client")),
+];
