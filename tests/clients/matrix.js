@@ -8,7 +8,10 @@ export const SCENARIOS = ["own", "others", "order", "batch", "unicode", "unsubsc
 const program = (name) => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
 const without = (...names) => SCENARIOS.filter((name) => !names.includes(name));
 
-/** Both transports of a client whose program takes its version as an argument. */
+/**
+ * Both transports of a client. `fields.tool` is the environment variable in which `tests/run` names what it brought to run
+ * this client; without it the row is skipped.
+ */
 function both(client, version, command, fields = {}) {
     return ["websocket", "long-polling"].map((transport) => ({
         client, version, transport, command, host: "127.0.0.1", scenarios: SCENARIOS, ...fields,
@@ -16,10 +19,17 @@ function both(client, version, command, fields = {}) {
 }
 
 const node = (file, ...args) => [process.execPath, program(file), ...args];
+const { MATRIX_PYTHON, MATRIX_RUBY } = process.env;
 
 export const MATRIX = [
     ...both("cometd", "3.1.14", node("cometd.js", "cometd-3.1", "cometd-nodejs-client-1")),
     ...both("cometd", "5.0.23", node("cometd.js", "cometd-5.0", "cometd-nodejs-client-1")),
     ...both("cometd", "8.0.11", node("cometd.js", "cometd-8.0", "cometd-nodejs-client")),
     ...both("cometd", "9.0.0", node("cometd.js", "cometd", "cometd-nodejs-client")),
+    ...both("faye", "1.4.3", node("faye.js"), { scenarios: without("batch") }),
+    // It leaves out the cookies of a server whose host is an address.
+    ...both("aiocometd-ng", "0.5.6", [MATRIX_PYTHON, program("aiocometd.py")], {
+        host: "localhost", scenarios: without("batch"), tool: "MATRIX_PYTHON",
+    }),
+    ...both("faye-ruby", "1.4.0", [MATRIX_RUBY, program("faye.rb")], { scenarios: without("batch"), tool: "MATRIX_RUBY" }),
 ];

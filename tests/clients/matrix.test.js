@@ -51,7 +51,8 @@ function perform(row, stage) {
 // A server that somebody else started has the sessions of all of them, so there they take turns.
 describe("the client matrix", { concurrency: foreign ? 1 : 3 }, () => {
     for (const row of rows) {
-        describe(title(row), { concurrency: 1 }, () => {
+        const skip = row.tool && !process.env[row.tool] && `${row.tool} is not set; tests/run brings what it names`;
+        describe(title(row), { concurrency: 1, skip }, () => {
             let stage, run;
             before(async () => {
                 stage = await openStage();

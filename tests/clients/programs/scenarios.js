@@ -47,7 +47,8 @@ class Inbox {
             this.#wake = () => this.list.length >= number && resolve();
             this.#wake();
         });
-        return within(reached, `${number} messages, of which ${this.list.length} were there`);
+        const there = `${this.list.length}, up to ${JSON.stringify(this.list.at(-1))?.slice(0, 40)}`;
+        return within(reached, `${number} messages, of which there were ${there}`);
     }
 }
 
@@ -81,6 +82,8 @@ const SCENARIOS = {
         const long = TEXT.repeat(2_000);
         await publish(channel, TEXT);
         await publish(channel, long);
+        // What travels in two answers at once may overtake.
+        await inbox.are(TEXT, long);
         await client.publish(channel, { [TEXT]: TEXT });
         await inbox.are(TEXT, long, { [TEXT]: TEXT });
     },
