@@ -19,7 +19,8 @@ function both(client, version, command, fields = {}) {
 }
 
 const node = (file, ...args) => [process.execPath, program(file), ...args];
-const { MATRIX_PYTHON, MATRIX_RUBY } = process.env;
+const { MATRIX_JAVA, MATRIX_PYTHON, MATRIX_RUBY } = process.env;
+const java = (version) => ["java", "-cp", `${MATRIX_JAVA}/${version}/*:${MATRIX_JAVA}/${version}`, "JavaClient"];
 
 export const MATRIX = [
     ...both("cometd", "3.1.14", node("cometd.js", "cometd-3.1", "cometd-nodejs-client-1")),
@@ -27,6 +28,7 @@ export const MATRIX = [
     ...both("cometd", "8.0.11", node("cometd.js", "cometd-8.0", "cometd-nodejs-client")),
     ...both("cometd", "9.0.0", node("cometd.js", "cometd", "cometd-nodejs-client")),
     ...both("faye", "1.4.3", node("faye.js"), { scenarios: without("batch") }),
+    ...both("cometd-java", "8.0.10", java("8.0.10"), { tool: "MATRIX_JAVA" }),
     // It leaves out the cookies of a server whose host is an address.
     ...both("aiocometd-ng", "0.5.6", [MATRIX_PYTHON, program("aiocometd.py")], {
         host: "localhost", scenarios: without("batch"), tool: "MATRIX_PYTHON",
