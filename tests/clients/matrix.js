@@ -29,6 +29,7 @@ export const MATRIX = [
     ...both("cometd", "9.0.0", node("cometd.js", "cometd", "cometd-nodejs-client")),
     ...both("faye", "1.4.3", node("faye.js"), { scenarios: without("batch") }),
     ...both("cometd-java", "8.0.10", java("8.0.10"), { tool: "MATRIX_JAVA" }),
+    ...both("cometd-java", "9.0.0", java("9.0.0"), { tool: "MATRIX_JAVA" }),
     // It leaves out the cookies of a server whose host is an address.
     ...both("aiocometd-ng", "0.5.6", [MATRIX_PYTHON, program("aiocometd.py")], {
         host: "localhost", scenarios: without("batch"), tool: "MATRIX_PYTHON",
