@@ -40,6 +40,9 @@ fn main() -> ExitCode {
     };
     let outcome = suite.run(against, &options);
     println!("{} and {}, {:.0} s", against.name(), options.with.name(), began.elapsed().as_secs_f32());
+    if outcome.unsteady > 0 {
+        println!("{} of them differed in one of three plays", outcome.unsteady);
+    }
     println!("{} passed, {} failed, 0 skipped", outcome.passed, outcome.failed);
     if outcome.failed == 0 && outcome.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -22,6 +22,11 @@ const GROUPS_AT_ONCE: usize = 3;
 const SCRIPTS_AT_ONCE: usize = 6;
 /// How often a script is played if nothing but times differ: the machine may have been busy with something else.
 const PLAYS: usize = 4;
+/// How often a script is played again whose lines differ: what differs for a reason differs each time, and threads of
+/// the released server sometimes overtake one another.
+const CONFIRMATIONS: usize = 2;
+/// Scripts of one run that may differ and then not again; each is shown.
+const UNSTEADY_MAX: usize = 3;
 
 /// The scripts.
 pub(crate) struct Suite {
@@ -37,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) passed: usize,
     /// The others.
     pub(crate) failed: usize,
+    /// Scripts that differed and then not again.
+    pub(crate) unsteady: usize,
 }
 
 fn folder() -> PathBuf {
@@ -185,6 +192,11 @@ impl Pair<'_> {
                 verdict = self.play_once(script, addresses, &format!("s{index}n{time}"));
             }
         }
+        if let Verdict::Different(finding) = &verdict
+            && self.is_unsteady(script, addresses, index, finding)
+        {
+            verdict = Verdict::Same;
+        }
         let mut outcome = self.outcome.lock();
         match verdict {
             Verdict::Same => outcome.passed += 1,
@@ -199,6 +211,28 @@ impl Pair<'_> {
                 }
             }
         }
+    }
+
+    /// Whether what was found is not found again, in a run in which that happens rarely.
+    fn is_unsteady(
+        &self,
+        script: &Script,
+        addresses: (SocketAddr, SocketAddr),
+        index: usize,
+        finding: &Finding,
+    ) -> bool {
+        // A play that came to no end, or an order that our server may never break, has no lines that differ.
+        if finding.stated.is_empty() || self.options.updates {
+            return false;
+        }
+        let again = |time| self.play_once(script, addresses, &format!("s{index}c{time}"));
+        if !(0..CONFIRMATIONS).all(|time| matches!(again(time), Verdict::Same)) {
+            return false;
+        }
+        let mut outcome = self.outcome.lock();
+        outcome.unsteady += 1;
+        println!("UNSTEADY: {} differed once in {} plays\n{}", script.name, CONFIRMATIONS + 1, finding.text);
+        outcome.unsteady <= UNSTEADY_MAX
     }
 
     fn play_once(&self, script: &Script, (there, here): (SocketAddr, SocketAddr), token: &str) -> Verdict {
