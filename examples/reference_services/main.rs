@@ -26,11 +26,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use mirant::bayeux::{Message, Operation, Peer, SessionView};
 use mirant::client::program;
 use mirant::config::Config;
-use mirant::node::{Decision, Policy};
-use mirant::policy::{DefaultSecurityPolicy, Open};
+use mirant::node::Policy;
+use mirant::policy::{DefaultSecurityPolicy, Denying, Open};
 use mirant::server::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -69,19 +68,6 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Denies what a message asks to be denied, and what another policy denies.
-struct Denying(Arc<dyn Policy>);
-
-impl Policy for Denying {
-    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
-    }
-
-    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
-    }
-}
-
 async fn serve(arguments: &Arguments, config: Config) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(&arguments.log)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
@@ -91,7 +77,7 @@ async fn serve(arguments: &Arguments, config: Config) -> Result<(), Box<dyn Erro
         Access::Default => Arc::new(DefaultSecurityPolicy),
     };
     let scripted = arguments.scripted;
-    let policy = if scripted { Arc::new(Denying(policy)) } else { policy };
+    let policy = if scripted { Arc::new(Denying::new(program::denial, policy)) } else { policy };
     let control = Arc::new(Control::new(&config)?);
     let routes = Arc::clone(&control);
     let server = Builder::new(config)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::runtime::{self, Runtime};
 
-use crate::bayeux::{Message, Operation, Peer, SessionId, SessionView};
+use crate::bayeux::SessionId;
 use crate::client::controls::{self, Left};
 use crate::client::player::Stage;
 use crate::client::program;
@@ -13,8 +13,8 @@ use crate::client::services::{self, channel};
 use crate::client::transcript::{Directive, Head};
 use crate::client::upstream::ServerUrl;
 use crate::config::Config;
-use crate::node::{Decision, Node, OutletRef, Policy};
-use crate::policy::{DefaultSecurityPolicy, Open};
+use crate::node::{Node, OutletRef, Policy};
+use crate::policy::{DefaultSecurityPolicy, Denying, Open};
 use crate::server::{Builder, Server};
 
 /// What this server offers of what conversations may need.
@@ -115,12 +115,12 @@ impl Stage for OwnServer {
         let wanted = self.head.services.clone();
         services::check(&wanted)?;
         let is_open = self.head.settings.get("policy").is_some_and(|policy| policy == "open");
-        let policy: Arc<dyn Policy> =
-            if is_open { Arc::new(Denying(Open)) } else { Arc::new(Denying(DefaultSecurityPolicy)) };
-        let builder = Builder::new(config).policy(policy).node_setup(move |node| {
-            // They have been checked.
-            let _ = services::add::<OutletRef>(node.engine(), &wanted);
-        });
+        let policy: Arc<dyn Policy> = if is_open { Arc::new(Open) } else { Arc::new(DefaultSecurityPolicy) };
+        let builder =
+            Builder::new(config).policy(Arc::new(Denying::new(program::denial, policy))).node_setup(move |node| {
+                // They have been checked.
+                let _ = services::add::<OutletRef>(node.engine(), &wanted);
+            });
         let server = runtime.block_on(builder.start()).map_err(|error| error.to_string())?;
         self.running = Some((runtime, server));
         Ok(())
@@ -140,17 +140,4 @@ fn session(id: &str) -> Result<SessionId, String> {
 
 fn raw(json: &str) -> Result<Box<RawValue>, String> {
     RawValue::from_string(json.to_owned()).map_err(|error| error.to_string())
-}
-
-/// Denies what a message asks to be denied, and what another policy denies.
-struct Denying<P>(P);
-
-impl<P: Policy> Policy for Denying<P> {
-    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
-    }
-
-    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
-    }
 }

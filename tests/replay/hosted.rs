@@ -8,9 +8,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mirant::bayeux::{Extension, Flow, Message, Operation, Peer, SessionView};
-use mirant::node::{Decision, Node, OutletRef, Policy};
-use mirant::policy::{DefaultSecurityPolicy, Open};
+use mirant::bayeux::{Extension, Flow, Message, SessionView};
+use mirant::node::{Node, OutletRef, Policy};
+use mirant::policy::{DefaultSecurityPolicy, Denying, Open};
 use mirant::server::{Builder, Server};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
@@ -126,24 +126,10 @@ impl Drop for Hosted {
 
 fn builder(head: &Head, seen: Arc<Seen>) -> Builder {
     let is_open = head.settings.get("policy").is_some_and(|policy| policy == "open");
-    let policy: Arc<dyn Policy> =
-        if is_open { Arc::new(Denying(Open)) } else { Arc::new(Denying(DefaultSecurityPolicy)) };
+    let policy: Arc<dyn Policy> = if is_open { Arc::new(Open) } else { Arc::new(DefaultSecurityPolicy) };
     let wanted = head.services.clone();
-    Builder::new(config(head)).policy(policy).node_setup(move |node| {
+    Builder::new(config(head)).policy(Arc::new(Denying::new(program::denial, policy))).node_setup(move |node| {
         node.engine().add_extension(seen);
         services::add::<OutletRef>(node.engine(), &wanted).expect("the services are known");
     })
-}
-
-/// Denies what a message asks to be denied, and what another policy denies.
-struct Denying<P>(P);
-
-impl<P: Policy> Policy for Denying<P> {
-    fn can_handshake(&self, peer: &Peer, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can_handshake(peer, message), Decision::Denied)
-    }
-
-    fn can(&self, operation: Operation, channel: &str, session: &SessionView, message: &Message<'_>) -> Decision {
-        program::denial(message).map_or_else(|| self.0.can(operation, channel, session, message), Decision::Denied)
-    }
 }
