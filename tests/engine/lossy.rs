@@ -6,10 +6,10 @@
 use mirant::bayeux::Transport;
 use mirant::bayeux::config::QueueOverflow;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::random::play_random;
 use super::world::{World, millis};
 
 const LISTS: u32 = 300;
@@ -273,24 +273,9 @@ impl Run {
 /// [AK-5] [AK-6] [AK-8] [AK-11]
 #[test]
 fn who_follows_the_rules_hears_everything_once_and_in_order() {
-    let seed = std::env::var("MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(0, |now| now.subsec_nanos())
-    });
-    let mut bytes = [0; 32];
-    bytes[..4].copy_from_slice(&u32::to_be_bytes(seed));
-    let config = Config { cases: LISTS, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let operations = proptest::collection::vec(operation(), 1..OPERATIONS_MAX);
-    let result = runner.run(&operations, |operations| {
+    play_random(LISTS, proptest::collection::vec(operation(), 1..OPERATIONS_MAX), |operations| {
         let mut run = Run::new();
         operations.iter().for_each(|operation| run.apply(operation));
         run.finish();
-        Ok(())
     });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, operations)) => panic!("MODEL_SEED={seed}: {reason}\n{operations:?}"),
-        Err(TestError::Abort(reason)) => panic!("MODEL_SEED={seed}: {reason}"),
-    }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that does not find what it expects has failed")]
 
 mod client;
+mod random;
 mod world;
 
 mod acknowledge;

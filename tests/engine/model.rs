@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use mirant::bayeux::Transport;
 use mirant::bayeux::config::QueueOverflow;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::random::play_random;
 use super::world::{World, millis};
 
 /// Lists of operations that are tried, and the most operations in one: half as many on average, 112,000 in all.
@@ -436,27 +436,12 @@ impl Pair {
 /// [PB-7] [PB-10] [SS-1] [SS-3] [LZ-3] [LM-4]
 #[test]
 fn clients_get_what_naive_code_says() {
-    let seed = std::env::var("MODEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(0, |now| now.subsec_nanos())
-    });
-    let mut bytes = [0; 32];
-    bytes[..4].copy_from_slice(&u32::to_be_bytes(seed));
-    let config = Config { cases: LISTS, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let operations = proptest::collection::vec(operation(), 1..OPERATIONS_MAX);
-    let result = runner.run(&operations, |operations| {
+    play_random(LISTS, proptest::collection::vec(operation(), 1..OPERATIONS_MAX), |operations| {
         let mut pair = Pair::new();
         for operation in &operations {
             pair.apply(operation);
             pair.compare();
         }
         pair.compare_channels();
-        Ok(())
     });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, operations)) => panic!("MODEL_SEED={seed}: {reason}\n{operations:?}"),
-        Err(TestError::Abort(reason)) => panic!("MODEL_SEED={seed}: {reason}"),
-    }
 }
